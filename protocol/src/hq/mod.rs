@@ -1,0 +1,141 @@
+//! One head office: routes what terminals and operators say to the machines that decide.
+//!
+//! It takes connections whose key the handshake has proven, their frames, and operators' orders;
+//! it gives frames, saves and answers. A link may fetch chunks once [`Output::Admitted`] names it.
+//! Nothing a terminal sends can make it fail: what does not read, or comes out of turn, ends that
+//! link alone.
+
+mod fleet;
+mod leases;
+mod link;
+mod order;
+mod registry;
+mod releases;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use storemesh_keys::{HqSigner, Name, PeerId, Timestamp, Trust};
+
+use self::{fleet::Fleet, leases::Leases, link::Link, registry::Registry, releases::Releases};
+pub use self::{
+    fleet::{FleetRow, ProductRow},
+    order::{Answer, Order, Refusal},
+    registry::{CERTIFICATE_VALID, INVITATION_VALID},
+};
+use crate::{BadRow, Instant, Rows, Save};
+
+/// One connection of a terminal, numbered by the driver, never used twice.
+pub type LinkId = u64;
+
+/// Every table an HQ keeps.
+pub const TABLES: &[&str] = &[
+    registry::STORES,
+    registry::INVITATIONS,
+    registry::TERMINALS,
+    fleet::ADDRESSES,
+    leases::LEASES,
+    releases::RELEASES,
+    releases::WANTED,
+];
+
+#[derive(Debug)]
+pub enum Input {
+    /// A connection stands, and the handshake proved that `peer` holds its key.
+    Connected { link: LinkId, peer: PeerId },
+    /// A whole frame of its control stream.
+    Frame { link: LinkId, bytes: Vec<u8> },
+    Disconnected { link: LinkId },
+    /// An operator or an operator's program wants something; answered under the same ticket.
+    Order { ticket: u64, order: Order },
+    /// The [`Hq::deadline`] has come.
+    Tick,
+}
+
+#[derive(Debug)]
+pub enum Output {
+    Save(Save),
+    Send { link: LinkId, frame: Vec<u8> },
+    /// Let what was sent go out, then close.
+    Close { link: LinkId, why: String },
+    /// `link` is a terminal of ours: it may fetch chunks.
+    Admitted { link: LinkId, name: Name, store: Name },
+    Answer { ticket: u64, answer: Result<Answer, Refusal> },
+    /// From now on `peer` speaks for its store.
+    Gateway { store: Name, peer: PeerId, name: Name, epoch: u64 },
+    /// A terminal joined its store.
+    Enrolled { store: Name, peer: PeerId, name: Name },
+}
+
+#[derive(Debug)]
+pub struct Hq {
+    signer: HqSigner,
+    trust: Trust,
+    links: BTreeMap<LinkId, Link>,
+    /// The admitted links of each terminal: mostly one, more while an old one dies.
+    admitted: BTreeMap<PeerId, BTreeSet<LinkId>>,
+    registry: Registry,
+    fleet: Fleet,
+    leases: Leases,
+    releases: Releases,
+}
+
+impl Hq {
+    /// Goes on from what was saved.
+    ///
+    /// # Errors
+    /// A row that does not read, by its table.
+    pub fn load(signer: HqSigner, trust: Trust, rows: &Rows) -> Result<Self, BadRow> {
+        Ok(Self {
+            registry: Registry::load(rows)?,
+            fleet: Fleet::load(rows)?,
+            leases: Leases::load(rows, &trust)?,
+            releases: Releases::load(rows, &trust)?,
+            links: BTreeMap::new(),
+            admitted: BTreeMap::new(),
+            signer,
+            trust,
+        })
+    }
+
+    /// Takes one input; `wall` is HQ's own clock, the chain's time.
+    #[must_use]
+    pub fn handle(&mut self, _now: Instant, wall: Timestamp, input: Input) -> Vec<Output> {
+        match input {
+            Input::Connected { link, peer } => {
+                self.links.insert(link, Link::new(peer));
+                Vec::new()
+            }
+            Input::Frame { link, bytes } => self.frame(link, &bytes, wall),
+            Input::Disconnected { link } => {
+                self.hung_up(link);
+                Vec::new()
+            }
+            Input::Order { ticket, order } => {
+                let mut outputs = Vec::new();
+                let answer = self.order(order, wall, &mut outputs);
+                outputs.push(Output::Answer { ticket, answer });
+                outputs
+            }
+            Input::Tick => Vec::new(),
+        }
+    }
+
+    fn hung_up(&mut self, id: LinkId) {
+        let Some(Link { peer, member: Some(member), .. }) = self.links.remove(&id) else { return };
+        if let Some(links) = self.admitted.get_mut(&peer) {
+            links.remove(&id);
+        }
+        if self.link_of(peer).is_none() {
+            self.admitted.remove(&peer);
+            let was_gateway = self.leases.holder(&member.store) == Some(peer);
+            let members = self.registry.members(&member.store).map(|(peer, _)| peer);
+            self.fleet.gone(peer, members, was_gateway);
+        }
+    }
+
+    /// When [`Input::Tick`] is due: HQ waits for nothing of its own accord.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        Instant::NEVER
+    }
+}

@@ -1,0 +1,382 @@
+//! From "HQ wants this release" to "this terminal runs it", one product at a time.
+//!
+//! A wanted release goes through [`Phase`]s: its manifest's pieces are looked for on disk and sought
+//! in the mesh, the manifest is read, a tree is staged and filled with what earlier releases already
+//! hold, the rest is sought, and when nothing is lacking the tree is synced and switched to. Each
+//! step is one job for the disk ([`Output`]) and its answer ([`Input`]); an answer about a release
+//! that is no longer wanted is ignored, so a newer wish can come at any moment.
+//!
+//! What fails is tried again from the start after [`RETRY`]: nothing verified is lost by that, since
+//! every step first looks at what is on disk. Releases that stand, running or previous, stay known
+//! to the swarm, so that neighbours can fetch from them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use storemesh_keys::{Name, Verified};
+
+use crate::{
+    Instant, Wanted,
+    content::{Bits, ChunkRef, ListId, Manifest, ReleaseHead, ReleaseId, list_id},
+    terminal::Event,
+    wire::mesh::Phase,
+};
+
+/// After a failure: long enough for a person to free a disk, short enough to need nobody.
+const RETRY: Duration = Duration::from_mins(1);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Input {
+    /// A release stands on disk; `current` when it is the one that runs.
+    Standing { release: ReleaseHead, manifest: Arc<Manifest>, current: bool },
+    /// All that stands has been named: work may begin.
+    Ready,
+    Wanted(Verified<Wanted>),
+    Checked { list: ListId, have: Bits },
+    ManifestRead { release: ReleaseId, manifest: Result<Arc<Manifest>, String> },
+    Staged { release: ReleaseId, have: Result<Bits, String> },
+    /// The swarm has all chunks of this list.
+    Complete(ListId),
+    Activated { release: ReleaseId, done: Result<(), String> },
+    Tick,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Output {
+    Check { list: ListId, chunks: Arc<[ChunkRef]> },
+    ReadManifest { release: ReleaseHead },
+    Stage { release: ReleaseHead, manifest: Arc<Manifest> },
+    Activate { release: ReleaseHead, manifest: Arc<Manifest> },
+    Abandon { release: ReleaseHead },
+    Seek { chunks: Arc<[ChunkRef]>, have: Bits },
+    Drop(ListId),
+    Event(Event),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Installer {
+    ready: bool,
+    products: BTreeMap<Name, Product>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Product {
+    pub(crate) wanted: Option<Verified<Wanted>>,
+    running: Option<Standing>,
+    previous: Option<Standing>,
+    pub(crate) job: Option<Job>,
+}
+
+/// A release whose tree stands on disk, whole.
+#[derive(Clone, Debug)]
+struct Standing {
+    release: ReleaseHead,
+    lists: [Arc<[ChunkRef]>; 2],
+}
+
+/// The way of one release on to this terminal.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) release: ReleaseHead,
+    pub(crate) phase: Phase,
+    manifest: Option<Arc<Manifest>>,
+    pub(crate) pieces: ListId,
+    pub(crate) content: Option<ListId>,
+    began: Instant,
+    pub(crate) took: Option<Duration>,
+    /// What of the content the disk held at the start.
+    pub(crate) bytes_local: u64,
+    /// Why it is not running yet, for people.
+    pub(crate) note: Option<String>,
+    retry_at: Instant,
+}
+
+impl Standing {
+    fn new(release: ReleaseHead, manifest: &Manifest) -> Self {
+        let lists = [release.manifest.as_slice().into(), manifest.chunks().into()];
+        Self { release, lists }
+    }
+
+    fn serve(&self, outputs: &mut Vec<Output>) {
+        for chunks in &self.lists {
+            let have = Bits::full(len(chunks));
+            outputs.push(Output::Seek { chunks: chunks.clone(), have });
+        }
+    }
+}
+
+impl Installer {
+    /// Begins with the releases that were wanted before the restart.
+    pub(crate) fn new(wanted: impl Iterator<Item = Verified<Wanted>>) -> Self {
+        let product = |wanted: Verified<Wanted>| {
+            (wanted.product().clone(), Product { wanted: Some(wanted), ..Product::default() })
+        };
+        Self { ready: false, products: wanted.map(product).collect() }
+    }
+
+    #[must_use]
+    pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        match input {
+            Input::Standing { release, manifest, current } => {
+                let standing = Standing::new(release, &manifest);
+                standing.serve(&mut outputs);
+                let product = self.products.entry(standing.release.product.clone()).or_default();
+                if current {
+                    product.running = Some(standing);
+                } else {
+                    product.previous = Some(standing);
+                }
+            }
+            Input::Ready => {
+                self.ready = true;
+                for product in self.products.values_mut() {
+                    product.begin(now, &mut outputs);
+                }
+            }
+            Input::Wanted(wanted) => self.wanted(now, wanted, &mut outputs),
+            Input::Checked { list, have } => self.checked(&list, have, &mut outputs),
+            Input::ManifestRead { release, manifest } => {
+                let Some(job) = self.job(&release, Phase::Manifest) else { return outputs };
+                match manifest {
+                    Ok(manifest) => job.stage(manifest, &mut outputs),
+                    Err(why) => job.fail(now, why, &mut outputs),
+                }
+            }
+            Input::Staged { release, have } => {
+                let Some(job) = self.job(&release, Phase::Staging) else { return outputs };
+                match have {
+                    Ok(have) => job.fetch(have, &mut outputs),
+                    Err(why) => job.fail(now, why, &mut outputs),
+                }
+            }
+            Input::Complete(list) => self.complete(&list, &mut outputs),
+            Input::Activated { release, done } => self.activated(now, &release, done, &mut outputs),
+            Input::Tick => {
+                for product in self.products.values_mut() {
+                    if product.job.as_ref().is_some_and(|job| job.retry_at <= now) {
+                        product.job = None;
+                        product.begin(now, &mut outputs);
+                    }
+                }
+            }
+        }
+        outputs
+    }
+
+    /// When [`Input::Tick`] is due.
+    #[must_use]
+    pub(crate) fn deadline(&self) -> Instant {
+        let jobs = self.products.values().filter_map(|product| product.job.as_ref());
+        jobs.map(|job| job.retry_at).min().unwrap_or(Instant::NEVER)
+    }
+
+    pub(crate) fn products(&self) -> impl Iterator<Item = (&Name, &Product)> {
+        self.products.iter()
+    }
+
+    /// Every statement of HQ on what it wants, the newest for each product.
+    pub(crate) fn all_wanted(&self) -> impl Iterator<Item = &Verified<Wanted>> {
+        self.products.values().filter_map(|product| product.wanted.as_ref())
+    }
+
+    /// Whether `wanted` is news here.
+    pub(crate) fn is_news(&self, wanted: &Wanted) -> bool {
+        let known = self.products.get(wanted.product()).and_then(|p| p.wanted.as_ref());
+        known.is_none_or(|known| known.order() < wanted.order())
+    }
+
+    fn wanted(&mut self, now: Instant, wanted: Verified<Wanted>, outputs: &mut Vec<Output>) {
+        if !self.is_news(&wanted) {
+            return;
+        }
+        let product = self.products.entry(wanted.product().clone()).or_default();
+        outputs.push(Output::Event(Event::Wanted {
+            product: wanted.product().clone(),
+            version: wanted.release.version.clone(),
+        }));
+        // What is being switched to at this moment goes through first.
+        let over = |job: &mut Job| {
+            job.release.id != wanted.release.id && job.phase != Phase::Activating
+        };
+        if let Some(job) = product.job.take_if(over) {
+            if job.phase != Phase::Running {
+                outputs.push(Output::Abandon { release: job.release.clone() });
+            }
+            let lists = [Some(job.pieces), job.content];
+            product.wanted = Some(wanted);
+            self.drop_unless_standing(lists.into_iter().flatten(), outputs);
+        } else {
+            product.wanted = Some(wanted);
+        }
+        if self.ready {
+            for product in self.products.values_mut() {
+                product.begin(now, outputs);
+            }
+        }
+    }
+
+    fn checked(&mut self, list: &ListId, have: Bits, outputs: &mut Vec<Output>) {
+        for product in self.products.values_mut() {
+            if let Some(job) = &mut product.job
+                && (job.phase, job.pieces) == (Phase::Waiting, *list)
+            {
+                job.phase = Phase::Manifest;
+                let chunks = job.release.manifest.as_slice().into();
+                outputs.push(Output::Seek { chunks, have: have.clone() });
+            }
+        }
+    }
+
+    fn complete(&mut self, list: &ListId, outputs: &mut Vec<Output>) {
+        for product in self.products.values_mut() {
+            let Some(job) = &mut product.job else { continue };
+            if (job.phase, job.pieces) == (Phase::Manifest, *list) && job.manifest.is_none() {
+                outputs.push(Output::ReadManifest { release: job.release.clone() });
+            } else if (job.phase, job.content) == (Phase::Fetching, Some(*list)) {
+                job.phase = Phase::Activating;
+                let manifest = job.manifest.clone().expect("it was read before it was staged");
+                outputs.push(Output::Event(Event::Complete {
+                    product: job.release.product.clone(),
+                    version: job.release.version.clone(),
+                    chunks: job.release.chunks,
+                }));
+                outputs.push(Output::Activate { release: job.release.clone(), manifest });
+            }
+        }
+    }
+
+    fn activated(
+        &mut self,
+        now: Instant,
+        release: &ReleaseId,
+        done: Result<(), String>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let at = |p: &&mut Product| p.job.as_ref().is_some_and(|job| job.release.id == *release);
+        let Some(product) = self.products.values_mut().find(at) else { return };
+        let Some(job) = product.job.as_mut().filter(|job| job.phase == Phase::Activating) else {
+            return;
+        };
+        if let Err(why) = done {
+            job.fail(now, why, outputs);
+            product.start_over_if_superseded(now, outputs);
+            return;
+        }
+        job.phase = Phase::Running;
+        let took = now.since(job.began);
+        job.took = Some(took);
+        outputs.push(Output::Event(Event::Running {
+            product: job.release.product.clone(),
+            version: job.release.version.clone(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }));
+        let manifest = job.manifest.as_ref().expect("it was read before it was staged");
+        let now_running = Standing::new(job.release.clone(), manifest);
+        let before = product.running.replace(now_running);
+        // Running and one previous stay on disk.
+        let gone = match before {
+            Some(before) if before.release.id != *release => product.previous.replace(before),
+            _ => None,
+        };
+        let gone = gone.filter(|gone| gone.release.id != *release);
+        product.start_over_if_superseded(now, outputs);
+        let lists = gone.iter().flat_map(|gone| gone.lists.iter().map(|chunks| list_id(chunks)));
+        self.drop_unless_standing(lists, outputs);
+    }
+
+    /// Two releases may share a list, so one that goes away may leave its lists behind.
+    fn drop_unless_standing(
+        &self,
+        lists: impl Iterator<Item = ListId>,
+        outputs: &mut Vec<Output>,
+    ) {
+        for list in lists {
+            let used = self.products.values().any(|product| {
+                let standing = product.running.iter().chain(&product.previous);
+                let jobs = product.job.iter();
+                standing.flat_map(|s| &s.lists).any(|chunks| list_id(chunks) == list)
+                    || jobs.flat_map(|j| [Some(j.pieces), j.content]).any(|id| id == Some(list))
+            });
+            if !used {
+                outputs.push(Output::Drop(list));
+            }
+        }
+    }
+
+    fn job(&mut self, release: &ReleaseId, phase: Phase) -> Option<&mut Job> {
+        let mut jobs = self.products.values_mut().filter_map(|product| product.job.as_mut());
+        jobs.find(|job| job.release.id == *release && job.phase == phase)
+    }
+}
+
+impl Product {
+    pub(crate) fn running(&self) -> Option<&ReleaseHead> {
+        self.running.as_ref().map(|standing| &standing.release)
+    }
+
+    /// Something else was wanted while this release was being switched to.
+    fn start_over_if_superseded(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        let wanted = self.wanted.as_ref().map(|wanted| wanted.release.id);
+        if self.job.take_if(|job| Some(job.release.id) != wanted).is_some() {
+            self.begin(now, outputs);
+        }
+    }
+
+    /// Starts on what is wanted, unless that runs or is being worked on.
+    fn begin(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        let Some(wanted) = &self.wanted else { return };
+        let release = wanted.release.clone();
+        let runs = self.running().is_some_and(|running| running.id == release.id);
+        if runs || self.job.is_some() {
+            return;
+        }
+        let chunks: Arc<[ChunkRef]> = release.manifest.as_slice().into();
+        let pieces = list_id(&chunks);
+        outputs.push(Output::Check { list: pieces, chunks });
+        self.job = Some(Job {
+            release,
+            phase: Phase::Waiting,
+            manifest: None,
+            pieces,
+            content: None,
+            began: now,
+            took: None,
+            bytes_local: 0,
+            note: None,
+            retry_at: Instant::NEVER,
+        });
+    }
+}
+
+impl Job {
+    fn stage(&mut self, manifest: Arc<Manifest>, outputs: &mut Vec<Output>) {
+        self.phase = Phase::Staging;
+        self.manifest = Some(manifest.clone());
+        outputs.push(Output::Stage { release: self.release.clone(), manifest });
+    }
+
+    fn fetch(&mut self, have: Bits, outputs: &mut Vec<Output>) {
+        self.phase = Phase::Fetching;
+        let manifest = self.manifest.as_ref().expect("it was read before it was staged");
+        let chunks: Arc<[ChunkRef]> = manifest.chunks().into();
+        self.content = Some(list_id(&chunks));
+        let bytes = |at: u32| u64::from(chunks[at as usize].stored);
+        self.bytes_local = have.iter_set().map(bytes).sum();
+        outputs.push(Output::Seek { chunks, have });
+    }
+
+    fn fail(&mut self, now: Instant, why: String, outputs: &mut Vec<Output>) {
+        self.phase = Phase::Failed;
+        self.retry_at = now + RETRY;
+        outputs.push(Output::Event(Event::Failed {
+            product: self.release.product.clone(),
+            version: self.release.version.clone(),
+            why: why.clone(),
+        }));
+        self.note = Some(why);
+    }
+}
+
+fn len(chunks: &[ChunkRef]) -> u32 {
+    u32::try_from(chunks.len()).expect("a list has at most 131,072 chunks")
+}

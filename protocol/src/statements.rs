@@ -1,0 +1,96 @@
+//! What HQ's online key signs besides certificates.
+//!
+//! Both are numbered, and of two the higher number counts; neither carries an expiry, so a store
+//! that HQ cannot reach goes on with what it last heard (design: a higher number ends a lease).
+
+use minicbor::{Decode, Encode};
+use storemesh_keys::{ChainId, Expiry, Name, PeerId, Statement, Timestamp, Trust, VerifyError};
+
+use crate::content::ReleaseHead;
+
+/// HQ's grant of the gateway role of a store to one terminal.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Lease {
+    #[n(0)]
+    pub chain: ChainId,
+    #[n(1)]
+    pub store: Name,
+    /// Which part of a split store; 0 is the whole.
+    #[n(2)]
+    pub part: u32,
+    /// HQ's, raised when it is restored from a backup.
+    #[n(3)]
+    pub generation: u64,
+    /// Rises at every change of holder.
+    #[n(4)]
+    pub epoch: u64,
+    #[n(5)]
+    pub holder: PeerId,
+    /// HQ's time when it signed.
+    #[n(6)]
+    pub at: Timestamp,
+}
+
+impl Lease {
+    /// By which of two leases the newer one is told.
+    pub fn order(&self) -> (u64, u64) {
+        (self.generation, self.epoch)
+    }
+}
+
+impl Statement for Lease {
+    const CONTEXT: &'static str = "storemesh/1 lease";
+    const MAX_BYTES: usize = 512;
+
+    fn check(&self, trust: &Trust, _: Timestamp, _: Expiry) -> Result<(), VerifyError> {
+        same_chain(self.chain, trust)
+    }
+}
+
+/// HQ wants every terminal to run this release of its product.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Wanted {
+    #[n(0)]
+    pub chain: ChainId,
+    /// HQ's, raised when it is restored from a backup.
+    #[n(1)]
+    pub generation: u64,
+    /// Rises with every order HQ gives, over all products.
+    #[n(2)]
+    pub number: u64,
+    #[n(3)]
+    pub release: ReleaseHead,
+    /// HQ's time when it signed.
+    #[n(4)]
+    pub at: Timestamp,
+}
+
+impl Wanted {
+    pub fn product(&self) -> &Name {
+        &self.release.product
+    }
+
+    /// By which of two orders for one product the newer one is told.
+    pub fn order(&self) -> (u64, u64) {
+        (self.generation, self.number)
+    }
+}
+
+impl Statement for Wanted {
+    const CONTEXT: &'static str = "storemesh/1 wanted";
+    const MAX_BYTES: usize = 8 * 1024;
+
+    fn check(&self, trust: &Trust, _: Timestamp, _: Expiry) -> Result<(), VerifyError> {
+        same_chain(self.chain, trust)
+    }
+}
+
+fn same_chain(found: ChainId, trust: &Trust) -> Result<(), VerifyError> {
+    if found == trust.chain {
+        Ok(())
+    } else {
+        Err(VerifyError::WrongChain { found, ours: trust.chain })
+    }
+}

@@ -1,0 +1,179 @@
+//! Who is let into the mesh.
+//!
+//! A connection proves a key; the certificate shown in the first frame must be that key's, from this
+//! chain and store, and not have ended longer ago than [`CERTIFICATE_GRACE`]: HQ may be out of reach
+//! for weeks. Until then nothing is answered. Whoever shows anything else, or nothing within
+//! [`GREETING_TIMEOUT`], is disconnected and not dialled again until found again.
+
+use core::net::SocketAddr;
+use std::time::Duration;
+
+use minicbor::{Decode, Encode};
+use storemesh_keys::{Certificate, Expiry, HqSigned, Name, PeerId, Verified};
+
+use super::{NEIGHBOURS, Output, Source, Terminal, mesh};
+use crate::{
+    Instant, Save, finder, gateway, presence, swarm,
+    terminal::FoundBy,
+    wire::mesh::Hello,
+};
+
+/// HQ's certificates count so much longer in the store: the grace of a long outage.
+pub const CERTIFICATE_GRACE: Duration = Duration::from_hours(35 * 24);
+/// A new connection's certificate must be here by then; on a busy terminal it may take a while.
+pub const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
+/// Neighbours connected at once: the largest store has fifty terminals.
+const NEIGHBOURS_MAX: usize = 96;
+
+#[derive(Debug)]
+pub(super) struct Neighbour {
+    pub(super) address: SocketAddr,
+    pub(super) stage: Stage,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Its certificate is awaited until then.
+    Greeting(Instant),
+    Admitted { name: Name },
+}
+
+impl Neighbour {
+    pub(super) fn deadline(&self) -> Instant {
+        match self.stage {
+            Stage::Greeting(until) => until,
+            Stage::Admitted { .. } => Instant::NEVER,
+        }
+    }
+}
+
+/// Where a neighbour listened when it was last here.
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(map)]
+pub(super) struct Remembered {
+    #[n(0)]
+    pub(super) peer: PeerId,
+    #[cbor(n(1), with = "crate::wire::addr")]
+    pub(super) listen: Vec<SocketAddr>,
+}
+
+impl Terminal {
+    pub(super) fn connected(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        address: SocketAddr,
+        outputs: &mut Vec<Output>,
+    ) {
+        if self.neighbours.len() >= NEIGHBOURS_MAX && !self.neighbours.contains_key(&peer) {
+            outputs.push(Output::Close { peer, why: "too many neighbours".to_owned() });
+            return;
+        }
+        if self.is_admitted(&peer) {
+            // The driver reports a connection once; if it did not, begin anew.
+            self.disconnected(now, peer, outputs);
+        }
+        let stage = Stage::Greeting(now + GREETING_TIMEOUT);
+        self.neighbours.insert(peer, Neighbour { address, stage });
+        self.find(now, finder::Input::Connected { peer, address }, outputs);
+        let hello = Hello {
+            certificate: self.membership.certificate.signed().clone(),
+            listen: self.listen.clone(),
+        };
+        outputs.push(mesh::hello(peer, hello));
+    }
+
+    pub(super) fn disconnected(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
+        let Some(neighbour) = self.neighbours.remove(&peer) else { return };
+        self.find(now, finder::Input::Lost(peer), outputs);
+        if matches!(neighbour.stage, Stage::Admitted { .. }) {
+            self.swarm(now, swarm::Input::NeighbourLost(peer), outputs);
+            let told = self.presences.handle(now, presence::Input::NeighbourLost(peer));
+            self.tell_presence(told, outputs);
+            self.gateway(now, gateway::Input::NeighbourLost(peer), outputs);
+        }
+    }
+
+    pub(super) fn greeted(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        hello: Hello,
+        outputs: &mut Vec<Output>,
+    ) {
+        let certificate = match self.judge(now, peer, &hello.certificate) {
+            Ok(certificate) => certificate,
+            Err(why) => {
+                self.turn_away(now, peer, why, outputs);
+                return;
+            }
+        };
+        let name = certificate.name.clone();
+        let neighbour = self.neighbours.get_mut(&peer).expect("a frame comes from a neighbour");
+        neighbour.stage = Stage::Admitted { name: name.clone() };
+        outputs.push(Output::Admitted { peer, name });
+        for address in hello.listen.iter().copied() {
+            let by = FoundBy::Hello;
+            self.find(now, finder::Input::Found { peer, address, by }, outputs);
+        }
+        if !hello.listen.is_empty() {
+            let row = Remembered { peer, listen: hello.listen };
+            outputs.push(Output::Save(Save::put(NEIGHBOURS, peer.as_bytes(), &row)));
+        }
+        self.brief(peer, outputs);
+        self.swarm(now, swarm::Input::NeighbourUp(peer), outputs);
+        let told = self.presences.handle(now, presence::Input::NeighbourUp(peer));
+        self.tell_presence(told, outputs);
+        self.gateway(now, gateway::Input::NeighbourUp(peer), outputs);
+    }
+
+    /// Ends connections whose certificate never came.
+    pub(super) fn end_late_greetings(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        let late = |(peer, n): (&PeerId, &Neighbour)| (n.deadline() <= now).then_some(*peer);
+        let late: Vec<PeerId> = self.neighbours.iter().filter_map(late).collect();
+        for peer in late {
+            self.turn_away(now, peer, "showed no certificate in time".to_owned(), outputs);
+        }
+    }
+
+    /// Cuts the connection and forgets the peer until somebody finds it again.
+    pub(super) fn turn_away(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        why: String,
+        outputs: &mut Vec<Output>,
+    ) {
+        outputs.push(Output::Reject { from: Source::Neighbour(peer), why: why.clone() });
+        outputs.push(Output::Close { peer, why });
+        self.disconnected(now, peer, outputs);
+        self.find(now, finder::Input::Forget(peer), outputs);
+    }
+
+    pub(super) fn is_admitted(&self, peer: &PeerId) -> bool {
+        let neighbour = self.neighbours.get(peer);
+        neighbour.is_some_and(|n| matches!(n.stage, Stage::Admitted { .. }))
+    }
+
+    fn judge(
+        &self,
+        now: Instant,
+        peer: PeerId,
+        shown: &HqSigned<Certificate>,
+    ) -> Result<Verified<Certificate>, String> {
+        let at = self.clock.at(now);
+        let certificate =
+            shown.verify(&self.trust, at, Expiry::Ignored).map_err(|why| why.to_string())?;
+        let store = &self.membership.certificate.store;
+        if certificate.peer != peer {
+            return Err("shows another terminal's certificate".to_owned());
+        }
+        if certificate.store != *store {
+            return Err(format!("is a terminal of store {}, this is {store}", certificate.store));
+        }
+        if certificate.until.plus(CERTIFICATE_GRACE) <= at {
+            return Err("shows a certificate that ended longer ago than the grace".to_owned());
+        }
+        Ok(certificate)
+    }
+}

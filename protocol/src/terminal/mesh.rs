@@ -1,0 +1,169 @@
+//! What neighbours tell each other, frame by frame.
+
+use storemesh_keys::{Expiry, HqSigned, PeerId, Verified};
+
+use super::{Output, Source, Terminal, WANTED, admission::Stage};
+use crate::{
+    Instant, Lease, Save, Wanted,
+    content::{Bits, ListId},
+    gateway, install, presence, swarm,
+    wire::{
+        self, CONTROL_MAX, GREETING_MAX,
+        mesh::{Frame, GOT_MAX, Got, Have, Hello, PRODUCTS_MAX, Presence},
+    },
+};
+
+impl Terminal {
+    pub(super) fn frame(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        bytes: &[u8],
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(neighbour) = self.neighbours.get(&peer) else { return };
+        let admitted = matches!(neighbour.stage, Stage::Admitted { .. });
+        let limit = if admitted { CONTROL_MAX } else { GREETING_MAX };
+        if bytes.len() > limit {
+            let why = format!("frame of {} bytes, at most {limit}", bytes.len());
+            self.turn_away(now, peer, why, outputs);
+            return;
+        }
+        match wire::decode::<Frame>(bytes) {
+            Err(why) => self.turn_away(now, peer, why.to_string(), outputs),
+            Ok(frame) if admitted => self.parts(now, peer, frame, outputs),
+            Ok(Frame { hello: Some(hello), .. }) => self.greeted(now, peer, hello, outputs),
+            Ok(_) => {
+                let why = "spoke before showing a certificate".to_owned();
+                self.turn_away(now, peer, why, outputs);
+            }
+        }
+    }
+
+    fn parts(&mut self, now: Instant, peer: PeerId, frame: Frame, outputs: &mut Vec<Output>) {
+        let Frame { hello, lease, wanted, have, got, presence } = frame;
+        if hello.is_some() {
+            self.turn_away(now, peer, "said hello twice".to_owned(), outputs);
+            return;
+        }
+        if let Some(lease) = lease {
+            match self.verify_lease(now, &lease) {
+                Ok(lease) => self.gateway(now, gateway::Input::Lease(lease), outputs),
+                Err(why) => outputs.push(Output::Reject { from: Source::Neighbour(peer), why }),
+            }
+        }
+        if let Some(wanted) = wanted {
+            self.hear_wanted(now, Source::Neighbour(peer), &wanted, outputs);
+        }
+        if let Some(Have { list, chunks }) = have {
+            self.swarm(now, swarm::Input::Have { peer, list, chunks }, outputs);
+        }
+        if let Some(Got { list, chunks }) = got {
+            if chunks.len() > GOT_MAX {
+                let why = format!("told of {} chunks at once, at most {GOT_MAX}", chunks.len());
+                self.turn_away(now, peer, why, outputs);
+                return;
+            }
+            self.swarm(now, swarm::Input::Got { peer, list, chunks }, outputs);
+        }
+        if let Some(mut presence) = presence {
+            presence.products.truncate(PRODUCTS_MAX);
+            let told = self.presences.handle(now, presence::Input::Told { peer, presence });
+            self.tell_presence(told, outputs);
+        }
+    }
+
+    /// HQ's word on a release, from HQ or passed on: kept, acted on, and passed on once.
+    pub(super) fn hear_wanted(
+        &mut self,
+        now: Instant,
+        from: Source,
+        wanted: &HqSigned<Wanted>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let at = self.clock.at(now);
+        let wanted = match wanted.verify(&self.trust, at, Expiry::Ignored) {
+            Ok(wanted) => wanted,
+            Err(why) => {
+                outputs.push(Output::Reject { from, why: why.to_string() });
+                return;
+            }
+        };
+        if !self.installer.is_news(&wanted) {
+            return;
+        }
+        self.clock.raise(wanted.at, now);
+        let key = wanted.product().as_ref().as_bytes();
+        outputs.push(Output::Save(Save::put(WANTED, key, wanted.signed())));
+        for peer in self.admitted().filter(|peer| from != Source::Neighbour(*peer)) {
+            outputs.push(tell_wanted(peer, &wanted));
+        }
+        self.install(now, install::Input::Wanted(wanted), outputs);
+    }
+
+    pub(super) fn verify_lease(
+        &self,
+        now: Instant,
+        lease: &HqSigned<Lease>,
+    ) -> Result<Verified<Lease>, String> {
+        let at = self.clock.at(now);
+        let lease =
+            lease.verify(&self.trust, at, Expiry::Ignored).map_err(|why| why.to_string())?;
+        let store = &self.membership.certificate.store;
+        if lease.store == *store {
+            Ok(lease)
+        } else {
+            Err(format!("a lease for store {}, this is {store}", lease.store))
+        }
+    }
+
+    /// What a new neighbour is told first.
+    pub(super) fn brief(&self, peer: PeerId, outputs: &mut Vec<Output>) {
+        if let Some(lease) = self.gateway.lease() {
+            outputs.push(tell_lease(peer, lease));
+        }
+        for wanted in self.installer.all_wanted() {
+            outputs.push(tell_wanted(peer, wanted));
+        }
+    }
+
+    pub(super) fn spread_lease(&self, lease: &Verified<Lease>, outputs: &mut Vec<Output>) {
+        outputs.extend(self.admitted().map(|peer| tell_lease(peer, lease)));
+    }
+
+    fn admitted(&self) -> impl Iterator<Item = PeerId> {
+        let peers = self.neighbours.iter();
+        peers.filter(|(_, n)| matches!(n.stage, Stage::Admitted { .. })).map(|(peer, _)| *peer)
+    }
+}
+
+pub(super) fn hello(peer: PeerId, hello: Hello) -> Output {
+    send(peer, &Frame { hello: Some(hello), ..Frame::default() })
+}
+
+fn tell_lease(peer: PeerId, lease: &Verified<Lease>) -> Output {
+    send(peer, &Frame { lease: Some(lease.signed().clone()), ..Frame::default() })
+}
+
+fn tell_wanted(peer: PeerId, wanted: &Verified<Wanted>) -> Output {
+    send(peer, &Frame { wanted: Some(wanted.signed().clone()), ..Frame::default() })
+}
+
+pub(super) fn tell_have(peer: PeerId, list: ListId, chunks: Bits) -> Output {
+    send(peer, &Frame { have: Some(Have { list, chunks }), ..Frame::default() })
+}
+
+pub(super) fn tell_got(peer: PeerId, list: ListId, chunks: Vec<u32>) -> impl Iterator<Item = Output> {
+    let parts: Vec<Vec<u32>> = chunks.chunks(GOT_MAX).map(<[u32]>::to_vec).collect();
+    parts.into_iter().map(move |chunks| {
+        send(peer, &Frame { got: Some(Got { list, chunks }), ..Frame::default() })
+    })
+}
+
+pub(super) fn tell_presence(peer: PeerId, presence: Presence) -> Output {
+    send(peer, &Frame { presence: Some(presence), ..Frame::default() })
+}
+
+fn send(peer: PeerId, frame: &Frame) -> Output {
+    Output::Send { peer, frame: wire::encode(frame) }
+}

@@ -1,0 +1,331 @@
+//! One terminal: routes what comes in to the machines that decide, and gathers what they want done.
+//!
+//! It owns whom to dial (`finder`), who is let in (`admission`), whether it is the gateway
+//! (`gateway`), what it installs (`install`), which chunk is asked of whom (`swarm`) and what it tells
+//! of itself (`presence`). The program on a terminal and the simulator drive this same composite.
+//! Frames are decoded and signatures checked here at the edge; the machines see verified statements
+//! alone. Nothing that a neighbour or HQ sends can make it fail: it is rejected, by name.
+
+mod admission;
+mod io;
+mod join;
+mod membership;
+mod mesh;
+mod status;
+mod uplink;
+
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+
+use storemesh_keys::{Expiry, HqSigned, PeerId, Timestamp, Trust, VerifyError};
+
+pub use self::{
+    admission::{CERTIFICATE_GRACE, GREETING_TIMEOUT},
+    io::{Event, FetchError, Input, Output, Source},
+    join::{Join, JoinInput, JoinOutput},
+    membership::Membership,
+    status::{GatewayView, NeighbourView, ReleaseView, Status, UplinkView},
+};
+pub use crate::finder::FoundBy;
+use self::{admission::Neighbour, uplink::Uplink};
+use crate::{
+    BadRow, HqClock, Instant, Lease, Rows, Save, Wanted,
+    finder::{self, Finder},
+    gateway::{self, Gateway},
+    install::{self, Installer},
+    presence::{self, Presences, To},
+    swarm::{self, Swarm},
+};
+
+const LEASE: &str = "lease.1";
+const WANTED: &str = "wanted.1";
+const NEIGHBOURS: &str = "neighbours.1";
+
+/// Every table a terminal keeps.
+pub const TABLES: &[&str] = &[membership::MEMBERSHIP, LEASE, WANTED, NEIGHBOURS];
+
+/// What the driver knows at start.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Whose key this terminal holds.
+    pub me: PeerId,
+    /// Random, this start's own.
+    pub seed: u64,
+    /// The machine's wall clock.
+    pub wall: Timestamp,
+    /// Neighbours' addresses from the configuration.
+    pub neighbours: Vec<SocketAddr>,
+    /// Whether the addresses that HQ tells are used; off only to try the other ways alone.
+    pub hq_list: bool,
+}
+
+/// Why a terminal cannot start from its data folder.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("this terminal has not joined a store: run `storemesh join CODE`")]
+    NotJoined,
+    #[error(
+        "the data folder belongs to terminal {found}, but the identity key is {me}'s: each \
+         terminal needs its own folder, join this one anew in an empty one"
+    )]
+    AnotherTerminal { found: PeerId, me: PeerId },
+    #[error("what HQ said once does not verify any more: {0}")]
+    Untrusted(#[from] VerifyError),
+    #[error(transparent)]
+    Row(#[from] BadRow),
+}
+
+#[derive(Debug)]
+pub struct Terminal {
+    me: PeerId,
+    membership: Membership,
+    trust: Trust,
+    clock: HqClock,
+    hq_list: bool,
+    started: Instant,
+    first_neighbour_chunk: Option<Instant>,
+    listen: Vec<SocketAddr>,
+    neighbours: BTreeMap<PeerId, Neighbour>,
+    uplink: Uplink,
+    finder: Finder,
+    gateway: Gateway,
+    installer: Installer,
+    swarm: Swarm,
+    presences: Presences,
+}
+
+impl Terminal {
+    /// Goes on from what was saved; the outputs are to be carried out like any others.
+    ///
+    /// # Errors
+    /// Says what the person at the terminal should do.
+    pub fn load(
+        setup: Setup,
+        rows: &Rows,
+        now: Instant,
+    ) -> Result<(Self, Vec<Output>), LoadError> {
+        let membership = Membership::load(rows)?.ok_or(LoadError::NotJoined)?;
+        let found = membership.certificate.peer;
+        if found != setup.me {
+            return Err(LoadError::AnotherTerminal { found, me: setup.me });
+        }
+        let trust = membership.trust();
+        let known = |signed: &HqSigned<Lease>| signed.verify(&trust, setup.wall, Expiry::Ignored);
+        let lease = rows.one::<HqSigned<Lease>>(LEASE, b"")?.map(|l| known(&l)).transpose()?;
+        let mut wanted = Vec::new();
+        for row in rows.read::<HqSigned<Wanted>>(WANTED) {
+            wanted.push(row?.1.verify(&trust, setup.wall, Expiry::Ignored)?);
+        }
+        let mut terminal = Self {
+            me: setup.me,
+            clock: HqClock::new(setup.wall, membership.certificate.from, now),
+            trust,
+            hq_list: setup.hq_list,
+            started: now,
+            first_neighbour_chunk: None,
+            listen: Vec::new(),
+            neighbours: BTreeMap::new(),
+            uplink: Uplink::Down,
+            finder: Finder::new(setup.me),
+            gateway: Gateway::new(setup.me, lease, now),
+            installer: Installer::new(wanted.into_iter()),
+            swarm: Swarm::new(setup.seed),
+            presences: Presences::new(),
+            membership,
+        };
+        let mut outputs = Vec::new();
+        for row in rows.read::<admission::Remembered>(NEIGHBOURS) {
+            let (_, known) = row?;
+            for address in known.listen {
+                let by = FoundBy::Remembered;
+                terminal.find(now, finder::Input::Found { peer: known.peer, address, by }, &mut outputs);
+            }
+        }
+        for address in setup.neighbours {
+            terminal.find(now, finder::Input::Configured(address), &mut outputs);
+        }
+        Ok((terminal, outputs))
+    }
+
+    /// Takes one input and returns what must now be done, in that order, saves before the rest.
+    #[must_use]
+    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.route(now, input, &mut outputs);
+        let presence = self.presences.handle(now, presence::Input::Tick);
+        self.tell_presence(presence, &mut outputs);
+        outputs
+    }
+
+    /// When [`Input::Tick`] is due; later than the `now` of the last input handled.
+    #[must_use]
+    pub fn deadline(&self, now: Instant) -> Instant {
+        let greetings = self.neighbours.values().map(Neighbour::deadline);
+        [
+            self.finder.deadline(),
+            self.gateway.deadline(),
+            self.installer.deadline(),
+            self.swarm.deadline(now),
+            self.presences.deadline(),
+        ]
+        .into_iter()
+        .chain(greetings)
+        .fold(Instant::NEVER, Instant::min)
+    }
+
+    fn route(&mut self, now: Instant, input: Input, outputs: &mut Vec<Output>) {
+        match input {
+            Input::Listening(addresses) => self.listen = addresses,
+            Input::Discovered { peer, address, by } => {
+                self.find(now, finder::Input::Found { peer, address, by }, outputs);
+            }
+            Input::DialFailed { address, peer } => {
+                self.find(now, finder::Input::DialFailed { peer, address }, outputs);
+            }
+            Input::Connected { peer, address } => self.connected(now, peer, address, outputs),
+            Input::Disconnected { peer } => self.disconnected(now, peer, outputs),
+            Input::Frame { peer, bytes } => self.frame(now, peer, &bytes, outputs),
+            Input::UplinkUp { hq } => self.uplink_up(hq, outputs),
+            Input::UplinkFrame(bytes) => self.uplink_frame(now, &bytes, outputs),
+            Input::UplinkDown { why } => self.uplink_down(now, why, outputs),
+            Input::Standing { release, manifest, current } => {
+                let input = install::Input::Standing { release, manifest, current };
+                self.install(now, input, outputs);
+            }
+            Input::DiskReady => self.install(now, install::Input::Ready, outputs),
+            Input::Checked { list, have } => {
+                self.install(now, install::Input::Checked { list, have }, outputs);
+            }
+            Input::ManifestRead { release, manifest } => {
+                self.install(now, install::Input::ManifestRead { release, manifest }, outputs);
+            }
+            Input::Staged { release, have } => {
+                self.install(now, install::Input::Staged { release, have }, outputs);
+            }
+            Input::Activated { release, done } => {
+                self.install(now, install::Input::Activated { release, done }, outputs);
+            }
+            Input::Fetched { from, chunk, bytes } => {
+                if matches!(from, Source::Neighbour(_)) {
+                    self.first_neighbour_chunk.get_or_insert(now);
+                }
+                self.swarm(now, swarm::Input::Fetched { from, chunk, bytes }, outputs);
+                self.changed(now, outputs);
+            }
+            Input::NotFetched { from, chunk, why } => {
+                self.swarm(now, swarm::Input::NotFetched { from, chunk, why }, outputs);
+            }
+            Input::Tick => {
+                self.find(now, finder::Input::Tick, outputs);
+                self.gateway(now, gateway::Input::Tick, outputs);
+                self.install(now, install::Input::Tick, outputs);
+                self.swarm(now, swarm::Input::Tick, outputs);
+                self.end_late_greetings(now, outputs);
+            }
+        }
+    }
+
+    // Each machine's outputs, mapped.
+
+    fn find(&mut self, now: Instant, input: finder::Input, outputs: &mut Vec<Output>) {
+        for output in self.finder.handle(now, input) {
+            let finder::Output::Dial { peer, address } = output;
+            outputs.push(Output::Dial { peer, address });
+        }
+    }
+
+    fn gateway(&mut self, now: Instant, input: gateway::Input, outputs: &mut Vec<Output>) {
+        for output in self.gateway.handle(now, input) {
+            match output {
+                gateway::Output::OpenUplink => {
+                    self.uplink = Uplink::Opening;
+                    let addresses = self.membership.hq.clone();
+                    outputs.push(Output::OpenUplink { addresses });
+                }
+                gateway::Output::CloseUplink => {
+                    self.uplink = Uplink::Down;
+                    outputs.push(Output::CloseUplink);
+                }
+                gateway::Output::Ask => outputs.push(uplink::ask_lease()),
+                gateway::Output::Spread(lease) => {
+                    outputs.push(Output::Save(Save::put(LEASE, b"", lease.signed())));
+                    self.clock.raise(lease.at, now);
+                    self.spread_lease(&lease, outputs);
+                }
+                gateway::Output::Serve => self.swarm(now, swarm::Input::HqUp, outputs),
+                gateway::Output::Rest => self.swarm(now, swarm::Input::HqDown, outputs),
+            }
+        }
+        let to = match self.gateway.holder() {
+            Some(holder) if holder == self.me && self.gateway.serving() => To::Hq,
+            Some(holder) if self.is_admitted(&holder) => To::Neighbour(holder),
+            _ => To::Nobody,
+        };
+        let presence = self.presences.handle(now, presence::Input::Gateway(to));
+        self.tell_presence(presence, outputs);
+    }
+
+    fn install(&mut self, now: Instant, input: install::Input, outputs: &mut Vec<Output>) {
+        for output in self.installer.handle(now, input) {
+            match output {
+                install::Output::Check { list, chunks } => {
+                    outputs.push(Output::Check { list, chunks });
+                }
+                install::Output::ReadManifest { release } => {
+                    outputs.push(Output::ReadManifest { release });
+                }
+                install::Output::Stage { release, manifest } => {
+                    outputs.push(Output::Stage { release, manifest });
+                }
+                install::Output::Activate { release, manifest } => {
+                    outputs.push(Output::Activate { release, manifest });
+                }
+                install::Output::Abandon { release } => outputs.push(Output::Abandon { release }),
+                install::Output::Seek { chunks, have } => {
+                    self.swarm(now, swarm::Input::Seek { chunks, have }, outputs);
+                }
+                install::Output::Drop(list) => {
+                    self.swarm(now, swarm::Input::Drop(list), outputs);
+                }
+                install::Output::Event(event) => outputs.push(Output::Event(event)),
+            }
+        }
+        self.changed(now, outputs);
+    }
+
+    fn swarm(&mut self, now: Instant, input: swarm::Input, outputs: &mut Vec<Output>) {
+        for output in self.swarm.handle(now, input) {
+            match output {
+                swarm::Output::Fetch { from, chunk } => outputs.push(Output::Fetch { from, chunk }),
+                swarm::Output::Cancel { from, chunk } => {
+                    outputs.push(Output::Cancel { from, chunk });
+                }
+                swarm::Output::TellHave { peer, list, chunks } => {
+                    outputs.push(mesh::tell_have(peer, list, chunks));
+                }
+                swarm::Output::TellGot { peer, list, chunks } => {
+                    outputs.extend(mesh::tell_got(peer, list, chunks));
+                }
+                swarm::Output::Complete(list) => {
+                    self.install(now, install::Input::Complete(list), outputs);
+                }
+                swarm::Output::Suspect { from, why } => outputs.push(Output::Reject { from, why }),
+            }
+        }
+    }
+
+    fn changed(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        let output = self.presences.handle(now, presence::Input::Changed);
+        self.tell_presence(output, outputs);
+    }
+
+    fn tell_presence(&self, output: Option<presence::Output>, outputs: &mut Vec<Output>) {
+        match output {
+            Some(presence::Output::Tell(peer)) => {
+                outputs.push(mesh::tell_presence(peer, self.presence()));
+            }
+            Some(presence::Output::Report(neighbours)) => self.report(neighbours, outputs),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! How one terminal is, for the people who look and for the gateway's report.
+
+use core::net::SocketAddr;
+use std::time::Duration;
+
+use storemesh_keys::{ChainId, Name, PeerId};
+
+use super::{FoundBy, Terminal, admission::Stage, uplink::Uplink};
+use crate::{
+    Instant,
+    content::ReleaseHead,
+    install::{Job, Product},
+    swarm::Progress,
+    wire::mesh::{PRODUCTS_MAX, Phase, Presence, ProductState},
+};
+
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub name: Name,
+    pub peer: PeerId,
+    pub store: Name,
+    pub chain: ChainId,
+    pub gateway: Option<GatewayView>,
+    pub uplink: UplinkView,
+    pub listen: Vec<SocketAddr>,
+    pub neighbours: Vec<NeighbourView>,
+    pub releases: Vec<ReleaseView>,
+    pub uptime: Duration,
+    /// From the start to the first chunk that a neighbour sent.
+    pub first_neighbour_chunk: Option<Duration>,
+}
+
+#[derive(Clone, Debug)]
+pub struct GatewayView {
+    pub peer: PeerId,
+    pub name: Option<Name>,
+    pub epoch: u64,
+    pub me: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UplinkView {
+    Up,
+    Connecting,
+    None,
+}
+
+/// A neighbour, connected or only known of.
+#[derive(Clone, Debug)]
+pub struct NeighbourView {
+    pub peer: PeerId,
+    /// Known once it has shown its certificate.
+    pub name: Option<Name>,
+    pub connected: bool,
+    pub address: SocketAddr,
+    /// None when it dialled us and nobody had told of it.
+    pub found_by: Option<FoundBy>,
+    pub gateway: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ReleaseView {
+    pub product: Name,
+    pub wanted: Option<Name>,
+    pub running: Option<Name>,
+    pub phase: Phase,
+    pub chunks_have: u32,
+    pub chunks_total: u32,
+    /// Stored bytes, as are the others.
+    pub bytes_have: u64,
+    pub bytes_total: u64,
+    pub bytes_from_hq: u64,
+    pub bytes_from_neighbours: u64,
+    /// What the disk held already when the download began.
+    pub bytes_local: u64,
+    /// From hearing of it to running it.
+    pub took: Option<Duration>,
+    pub note: Option<String>,
+}
+
+impl Terminal {
+    pub fn status(&self, now: Instant) -> Status {
+        let certificate = &self.membership.certificate;
+        let gateway = self.gateway.lease().map(|lease| GatewayView {
+            peer: lease.holder,
+            name: self.name_of(&lease.holder),
+            epoch: lease.epoch,
+            me: lease.holder == self.me,
+        });
+        Status {
+            name: certificate.name.clone(),
+            peer: self.me,
+            store: certificate.store.clone(),
+            chain: self.membership.chain,
+            gateway,
+            uplink: match self.uplink {
+                Uplink::Up if self.gateway.serving() => UplinkView::Up,
+                Uplink::Up | Uplink::Opening | Uplink::Greeting { .. } => UplinkView::Connecting,
+                Uplink::Down => UplinkView::None,
+            },
+            listen: self.listen.clone(),
+            neighbours: self.neighbour_views(),
+            releases: self.installer.products().map(|(n, p)| self.release_view(n, p)).collect(),
+            uptime: now.since(self.started),
+            first_neighbour_chunk: self.first_neighbour_chunk.map(|at| at.since(self.started)),
+        }
+    }
+
+    /// What the gateway, or HQ, is told of this terminal.
+    pub(super) fn presence(&self) -> Presence {
+        let state = |(name, product): (&Name, &Product)| {
+            let view = self.release_view(name, product);
+            Some(ProductState {
+                product: view.product,
+                wanted: view.wanted.or_else(|| view.running.clone())?,
+                running: view.running,
+                chunks_have: view.chunks_have,
+                chunks_total: view.chunks_total,
+                bytes_from_hq: view.bytes_from_hq,
+                bytes_from_neighbours: view.bytes_from_neighbours,
+                phase: view.phase,
+            })
+        };
+        let products = self.installer.products().filter_map(state).take(PRODUCTS_MAX).collect();
+        Presence { products }
+    }
+
+    fn release_view(&self, name: &Name, product: &Product) -> ReleaseView {
+        let running = product.running();
+        let wanted = product.wanted.as_ref().map(|wanted| &wanted.release);
+        let mut view = match &product.job {
+            Some(job) => self.job_view(name, job),
+            // It runs since before this start, or is about to be begun.
+            None => idle_view(name, wanted, running),
+        };
+        view.wanted = wanted.map(|release| release.version.clone());
+        view.running = running.map(|release| release.version.clone());
+        view
+    }
+
+    fn job_view(&self, name: &Name, job: &Job) -> ReleaseView {
+        let progress = |list| self.swarm.progress(list).unwrap_or_default();
+        let pieces = progress(&job.pieces);
+        let content = job.content.as_ref().map_or_else(Progress::default, progress);
+        let manifest: u64 = job.release.manifest.iter().map(|c| u64::from(c.stored)).sum();
+        ReleaseView {
+            product: name.clone(),
+            wanted: None,
+            running: None,
+            phase: job.phase,
+            chunks_have: content.chunks_have,
+            chunks_total: job.release.chunks,
+            bytes_have: pieces.bytes_have + content.bytes_have,
+            bytes_total: manifest + job.release.stored_bytes,
+            bytes_from_hq: pieces.bytes_from_hq + content.bytes_from_hq,
+            bytes_from_neighbours: pieces.bytes_from_neighbours + content.bytes_from_neighbours,
+            bytes_local: job.bytes_local,
+            took: job.took,
+            note: job.note.clone(),
+        }
+    }
+
+    fn neighbour_views(&self) -> Vec<NeighbourView> {
+        let holder = self.gateway.holder();
+        let connected = self.neighbours.iter().map(|(peer, neighbour)| NeighbourView {
+            peer: *peer,
+            name: self.name_of(peer),
+            connected: matches!(neighbour.stage, Stage::Admitted { .. }),
+            address: neighbour.address,
+            found_by: self.finder.found_by(peer),
+            gateway: holder == Some(*peer),
+        });
+        let away = self.finder.known().filter(|(peer, ..)| !self.neighbours.contains_key(peer));
+        let away = away.map(|(peer, address, by)| NeighbourView {
+            peer,
+            name: None,
+            connected: false,
+            address,
+            found_by: Some(by),
+            gateway: holder == Some(peer),
+        });
+        connected.chain(away).collect()
+    }
+
+    fn name_of(&self, peer: &PeerId) -> Option<Name> {
+        if *peer == self.me {
+            return Some(self.membership.certificate.name.clone());
+        }
+        match &self.neighbours.get(peer)?.stage {
+            Stage::Admitted { name } => Some(name.clone()),
+            Stage::Greeting(_) => None,
+        }
+    }
+}
+
+fn idle_view(
+    name: &Name,
+    wanted: Option<&ReleaseHead>,
+    running: Option<&ReleaseHead>,
+) -> ReleaseView {
+    let runs = running.is_some_and(|running| wanted.is_none_or(|w| w.id == running.id));
+    let release = if runs { running } else { wanted };
+    let manifest = release.map_or(0, |r| r.manifest.iter().map(|c| u64::from(c.stored)).sum());
+    let bytes_total = manifest + release.map_or(0, |r| r.stored_bytes);
+    let chunks_total = release.map_or(0, |r| r.chunks);
+    ReleaseView {
+        product: name.clone(),
+        wanted: None,
+        running: None,
+        phase: if runs { Phase::Running } else { Phase::Waiting },
+        chunks_have: if runs { chunks_total } else { 0 },
+        chunks_total,
+        bytes_have: if runs { bytes_total } else { 0 },
+        bytes_total,
+        bytes_from_hq: 0,
+        bytes_from_neighbours: 0,
+        bytes_local: 0,
+        took: None,
+        note: None,
+    }
+}

@@ -1,0 +1,159 @@
+//! What HQ and this terminal tell each other.
+//!
+//! The terminal greets first. It takes nothing from the other end until a welcome shows that the key
+//! which the handshake proved is vouched for by the chain root.
+
+use storemesh_keys::{PeerId, PublicKey, Timestamp, Trust};
+
+use super::{Event, Output, Source, Terminal};
+use crate::{
+    Instant, finder, gateway,
+    terminal::FoundBy,
+    wire::{
+        self, CONTROL_MAX,
+        mesh::Presence,
+        uplink::{
+            ADDRESSES_MAX, AskLease, FromHq, Hello, Report, TERMINALS_MAX, TerminalState, ToHq,
+            Welcome,
+        },
+    },
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Uplink {
+    Down,
+    Opening,
+    /// The other end holds this key; whether it is HQ's is not known yet.
+    Greeting { hq: PublicKey },
+    Up,
+}
+
+/// Whether a welcome shows that `hq` is the key of our chain's HQ.
+pub(super) fn vouches(
+    welcome: &Welcome,
+    hq: &PublicKey,
+    trust: &Trust,
+    at: Timestamp,
+) -> Result<(), String> {
+    let online = welcome.online.verify(trust.chain.root()).map_err(|_| {
+        "this is not our chain's HQ: its key is not vouched for by our chain root".to_owned()
+    })?;
+    if online.chain != trust.chain || online.key != *hq {
+        return Err("this is not our chain's HQ: it shows another's key".to_owned());
+    }
+    if online.generation < trust.generation_min {
+        return Err(format!(
+            "HQ is of generation {}, but this store knows generation {}",
+            online.generation, trust.generation_min
+        ));
+    }
+    if online.until <= at {
+        return Err("HQ's online key has expired: replace it with the chain root".to_owned());
+    }
+    Ok(())
+}
+
+impl Terminal {
+    pub(super) fn uplink_up(&mut self, hq: PublicKey, outputs: &mut Vec<Output>) {
+        if self.uplink != Uplink::Opening {
+            return;
+        }
+        self.uplink = Uplink::Greeting { hq };
+        let mut listen = self.listen.clone();
+        listen.truncate(ADDRESSES_MAX);
+        let certificate = Some(self.membership.certificate.signed().clone());
+        let hello = Some(Hello { certificate, listen });
+        outputs.push(send(&ToHq { hello, ..ToHq::default() }));
+    }
+
+    pub(super) fn uplink_down(&mut self, now: Instant, why: String, outputs: &mut Vec<Output>) {
+        if self.uplink == Uplink::Down {
+            return;
+        }
+        self.uplink = Uplink::Down;
+        outputs.push(Output::Event(Event::Unreachable { why }));
+        self.gateway(now, gateway::Input::UplinkDown, outputs);
+    }
+
+    pub(super) fn uplink_frame(&mut self, now: Instant, bytes: &[u8], outputs: &mut Vec<Output>) {
+        if matches!(self.uplink, Uplink::Down | Uplink::Opening) {
+            return;
+        }
+        if bytes.len() > CONTROL_MAX {
+            let why = format!("frame of {} bytes, at most {CONTROL_MAX}", bytes.len());
+            self.hang_up(now, why, outputs);
+            return;
+        }
+        match wire::decode::<FromHq>(bytes) {
+            Ok(frame) => self.hear_hq(now, frame, outputs),
+            Err(why) => self.hang_up(now, why.to_string(), outputs),
+        }
+    }
+
+    fn hear_hq(&mut self, now: Instant, frame: FromHq, outputs: &mut Vec<Output>) {
+        if let Uplink::Greeting { hq } = self.uplink {
+            let Some(welcome) = &frame.welcome else {
+                self.hang_up(now, "spoke before its welcome".to_owned(), outputs);
+                return;
+            };
+            if let Err(why) = vouches(welcome, &hq, &self.trust, self.clock.at(now)) {
+                self.hang_up(now, why, outputs);
+                return;
+            }
+            self.uplink = Uplink::Up;
+            self.welcomed(now, welcome, outputs);
+        }
+        if let Some(refused) = frame.refused {
+            outputs.push(Output::Event(Event::Refused { why: refused.why.clone() }));
+            self.hang_up(now, refused.why, outputs);
+            return;
+        }
+        if let Some(lease) = frame.lease {
+            match self.verify_lease(now, &lease) {
+                Ok(lease) => self.gateway(now, gateway::Input::Lease(lease), outputs),
+                Err(why) => outputs.push(Output::Reject { from: Source::Hq, why }),
+            }
+        }
+        if let Some(wanted) = frame.wanted {
+            self.hear_wanted(now, Source::Hq, &wanted, outputs);
+        }
+    }
+
+    fn welcomed(&mut self, now: Instant, welcome: &Welcome, outputs: &mut Vec<Output>) {
+        if self.hq_list {
+            for terminal in welcome.terminals.iter().take(TERMINALS_MAX) {
+                for address in terminal.listen.iter().take(ADDRESSES_MAX).copied() {
+                    let (peer, by) = (terminal.peer, FoundBy::Hq);
+                    self.find(now, finder::Input::Found { peer, address, by }, outputs);
+                }
+            }
+        }
+        self.gateway(now, gateway::Input::UplinkReady, outputs);
+    }
+
+    /// As the gateway: how this terminal and its neighbours are.
+    pub(super) fn report(
+        &self,
+        neighbours: Vec<(PeerId, Presence)>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let mine = TerminalState { peer: self.me, presence: self.presence() };
+        let states = neighbours.into_iter().map(|(peer, presence)| TerminalState { peer, presence });
+        let terminals = std::iter::once(mine).chain(states).take(TERMINALS_MAX).collect();
+        outputs.push(send(&ToHq { report: Some(Report { terminals }), ..ToHq::default() }));
+    }
+
+    fn hang_up(&mut self, now: Instant, why: String, outputs: &mut Vec<Output>) {
+        outputs.push(Output::Reject { from: Source::Hq, why: why.clone() });
+        outputs.push(Output::CloseUplink);
+        self.uplink_down(now, why, outputs);
+    }
+}
+
+pub(super) fn ask_lease() -> Output {
+    send(&ToHq { ask_lease: Some(AskLease {}), ..ToHq::default() })
+}
+
+fn send(frame: &ToHq) -> Output {
+    Output::SendUp(wire::encode(frame))
+}

@@ -1,0 +1,67 @@
+//! What protocol code knows of time.
+//!
+//! An [`Instant`] is this machine's own monotonic clock, begun at 0 when the program started; it is
+//! handed in by the driver and never sent to anybody. A [`Timestamp`](storemesh_keys::Timestamp) is
+//! UTC and stands only in what HQ signed; [`HqClock`] judges those.
+
+use std::{
+    ops::{Add, Sub},
+    time::Duration,
+};
+
+use storemesh_keys::Timestamp;
+
+/// Microseconds since this program started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(pub u64);
+
+impl Instant {
+    /// Later than anything that happens: the deadline of a machine that waits for nothing.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// How long ago `earlier` was; zero when it was not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.since(earlier)
+    }
+}
+
+/// The time by which what HQ dated is judged: the machine's own wall clock as read once at start,
+/// carried on by the monotonic clock, and never below the highest time HQ has signed.
+#[derive(Clone, Copy, Debug)]
+pub struct HqClock {
+    wall: Timestamp,
+    read_at: Instant,
+}
+
+impl HqClock {
+    pub fn new(wall: Timestamp, floor: Timestamp, now: Instant) -> Self {
+        Self { wall: wall.max(floor), read_at: now }
+    }
+
+    pub fn at(&self, now: Instant) -> Timestamp {
+        self.wall.plus(now.since(self.read_at))
+    }
+
+    /// HQ signed something at `signed`: it is at least that late.
+    pub fn raise(&mut self, signed: Timestamp, now: Instant) {
+        if self.at(now) < signed {
+            *self = Self { wall: signed, read_at: now };
+        }
+    }
+}

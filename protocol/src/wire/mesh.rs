@@ -1,0 +1,125 @@
+//! The control stream between two neighbours.
+//!
+//! The first frame either way carries the [`Hello`] and nothing else is answered before it is
+//! accepted. Later frames carry any of the other parts.
+
+use core::net::SocketAddr;
+
+use minicbor::{Decode, Encode};
+use storemesh_keys::{Certificate, HqSigned, Name};
+
+use crate::{
+    content::{Bits, ListId},
+    statements::{Lease, Wanted},
+    wire::addr,
+};
+
+/// A have-update names at most this many chunks; more travel as the whole map.
+pub const GOT_MAX: usize = 4096;
+/// Products whose state one presence reports.
+pub const PRODUCTS_MAX: usize = 64;
+
+#[derive(Clone, Debug, Default, Encode, Decode, PartialEq)]
+#[cbor(map)]
+pub struct Frame {
+    #[n(0)]
+    pub hello: Option<Hello>,
+    /// The newest lease the sender knows. Neighbours take no gateway's word without it.
+    #[n(1)]
+    pub lease: Option<HqSigned<Lease>>,
+    /// A release HQ wants.
+    #[n(2)]
+    pub wanted: Option<HqSigned<Wanted>>,
+    /// All the sender has of one list of chunks; replaces what it said before.
+    #[n(3)]
+    pub have: Option<Have>,
+    /// Chunks the sender has since then.
+    #[n(4)]
+    pub got: Option<Got>,
+    /// How the sender is, for the gateway to report.
+    #[n(5)]
+    pub presence: Option<Presence>,
+}
+
+/// Who I am, and where else I can be reached.
+#[derive(Clone, Debug, Encode, Decode, PartialEq)]
+#[cbor(map)]
+pub struct Hello {
+    #[n(0)]
+    pub certificate: HqSigned<Certificate>,
+    #[cbor(n(1), with = "addr")]
+    pub listen: Vec<SocketAddr>,
+}
+
+#[derive(Clone, Debug, Encode, Decode, PartialEq)]
+#[cbor(map)]
+pub struct Have {
+    #[n(0)]
+    pub list: ListId,
+    #[n(1)]
+    pub chunks: Bits,
+}
+
+#[derive(Clone, Debug, Encode, Decode, PartialEq)]
+#[cbor(map)]
+pub struct Got {
+    #[n(0)]
+    pub list: ListId,
+    #[n(1)]
+    pub chunks: Vec<u32>,
+}
+
+/// I am here, and this is how my releases are. Replaces its predecessor.
+#[derive(Clone, Debug, Default, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Presence {
+    #[n(0)]
+    pub products: Vec<ProductState>,
+}
+
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct ProductState {
+    #[n(0)]
+    pub product: Name,
+    #[n(1)]
+    pub wanted: Name,
+    /// The version that runs, as the link on disk says.
+    #[n(2)]
+    pub running: Option<Name>,
+    #[n(3)]
+    pub chunks_have: u32,
+    #[n(4)]
+    pub chunks_total: u32,
+    #[n(5)]
+    pub bytes_from_hq: u64,
+    #[n(6)]
+    pub bytes_from_neighbours: u64,
+    #[n(7)]
+    pub phase: Phase,
+}
+
+/// How far a terminal is with a wanted release.
+#[derive(Clone, Copy, Debug, Default, Encode, Decode, PartialEq, Eq)]
+#[cbor(index_only)]
+pub enum Phase {
+    /// Wanted, and another product's turn is first, or the disk is being looked over.
+    #[default]
+    #[n(0)]
+    Waiting,
+    /// The list of files and chunks is being fetched.
+    #[n(1)]
+    Manifest,
+    /// What earlier releases already hold is copied in.
+    #[n(2)]
+    Staging,
+    #[n(3)]
+    Fetching,
+    /// Synced to disk and switched to.
+    #[n(4)]
+    Activating,
+    #[n(5)]
+    Running,
+    #[n(6)]
+    Failed,
+}
