@@ -1,0 +1,87 @@
+//! The bulk stream, both ends: chunks on request (`storemesh_protocol::wire::bulk`).
+//!
+//! The rule: requests are answered in the order in which they came, each with a head and then as
+//! many raw bytes as the head says; whoever does not have the chunk says so with none. The asker
+//! writes requests ahead, so the answerer needs no more memory than one chunk a stream. A request
+//! or answer that does not read ends its stream, nothing else.
+
+use storemesh_protocol::{
+    content::ChunkId,
+    wire::{
+        self,
+        bulk::{BODY_MAX, HEAD_MAX, Reply, Request},
+    },
+};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use crate::frames::{read_frame, write_frame};
+
+/// Answers requests until the asker ends the stream; `stored` looks a chunk's stored form up.
+/// `sent` hears of the bytes of each.
+pub async fn answer<R, W, F>(
+    input: &mut R,
+    output: &mut W,
+    stored: impl Fn(ChunkId) -> F,
+    sent: impl Fn(u64),
+) -> anyhow::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    F: Future<Output = Option<Vec<u8>>>,
+{
+    while let Some(frame) = read_frame(input, HEAD_MAX).await? {
+        let Request { chunk } = wire::decode(&frame)?;
+        let body = stored(chunk).await.unwrap_or_default();
+        let length = u32::try_from(body.len())?;
+        write_frame(output, &wire::encode(&Reply { chunk, length })).await?;
+        output.write_all(&body).await?;
+        output.flush().await?;
+        sent(u64::from(length));
+    }
+    Ok(())
+}
+
+/// Asks for a chunk; the answer comes in its turn.
+pub async fn ask<W: AsyncWrite + Unpin>(output: &mut W, chunk: ChunkId) -> anyhow::Result<()> {
+    Ok(write_frame(output, &wire::encode(&Request { chunk })).await?)
+}
+
+/// Why there is no answer to a request.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// The stream ended or failed: ask somebody else.
+    #[error("the stream ended: {0}")]
+    Lost(String),
+    /// The other side does not keep to the protocol: do not ask it again.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// Reads the answer to the request for `awaited`; none when the other side does not have it.
+pub async fn take<R: AsyncRead + Unpin>(
+    input: &mut R,
+    awaited: ChunkId,
+) -> Result<Option<Vec<u8>>, AnswerError> {
+    use crate::frames::FrameError;
+    let head = match read_frame(input, HEAD_MAX).await {
+        Ok(Some(head)) => head,
+        Ok(None) => return Err(AnswerError::Lost("closed by the other side".to_owned())),
+        Err(why @ FrameError::TooLarge { .. }) => return Err(AnswerError::Wrong(why.to_string())),
+        Err(why) => return Err(AnswerError::Lost(why.to_string())),
+    };
+    let Reply { chunk, length } =
+        wire::decode(&head).map_err(|why| AnswerError::Wrong(why.to_string()))?;
+    if chunk != awaited {
+        return Err(AnswerError::Wrong(format!("answered {chunk} when asked for {awaited}")));
+    }
+    let length = length as usize;
+    if length > BODY_MAX {
+        return Err(AnswerError::Wrong(format!("chunk of {length} bytes, at most {BODY_MAX}")));
+    }
+    if length == 0 {
+        return Ok(None);
+    }
+    let mut body = vec![0; length];
+    input.read_exact(&mut body).await.map_err(|why| AnswerError::Lost(why.to_string()))?;
+    Ok(Some(body))
+}

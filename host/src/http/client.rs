@@ -1,0 +1,244 @@
+//! The asking side of HTTP on this machine: what the commands use.
+//!
+//! The rule: one connection a request, JSON in and out, and three ways to fail that a command
+//! tells apart: nobody answers ([`ClientError::Unreachable`], exit code 3), the service says no
+//! ([`ClientError::Problem`]), or the conversation itself breaks. An answer is bounded in size and
+//! time, so a command never hangs on a service that does.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use axum::http::{
+    HeaderValue, Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST},
+};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+};
+
+use super::{BODY_BYTES_MAX, Problem, problem, socket_path::ShortPath};
+use crate::token::Token;
+
+/// Longer than the server takes before it gives up itself, so that its reason arrives.
+const ANSWER: Duration = Duration::from_secs(130);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there: the service must be started.
+    #[error("no service answers at {0}: is it running?")]
+    Unreachable(String),
+    /// The service understood and refused: the problem says why, and its type may be compared.
+    #[error(transparent)]
+    Problem(Problem),
+    /// The conversation broke: trying again may help.
+    #[error("asking {at}: {why}")]
+    Broken { at: String, why: String },
+}
+
+#[derive(Clone, Debug)]
+pub struct Client {
+    at: At,
+}
+
+#[derive(Clone, Debug)]
+enum At {
+    Tcp { address: SocketAddr, token: Token },
+    Unix { path: PathBuf },
+}
+
+impl Client {
+    pub fn tcp(address: SocketAddr, token: Token) -> Self {
+        Self { at: At::Tcp { address, token } }
+    }
+
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self { at: At::Unix { path: path.into() } }
+    }
+
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let answer = self.ask(Method::GET, path, None).await?;
+        self.read(&answer)
+    }
+
+    pub async fn get_bytes(&self, path: &str) -> Result<Vec<u8>, ClientError> {
+        Ok(self.ask(Method::GET, path, None).await?.into())
+    }
+
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = self.json(body)?;
+        let answer = self.ask(Method::POST, path, Some(("application/json", body))).await?;
+        self.read(&answer)
+    }
+
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let body = self.json(body)?;
+        let answer = self.ask(Method::PUT, path, Some(("application/json", body))).await?;
+        self.read(&answer)
+    }
+
+    pub async fn post_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<T, ClientError> {
+        let body = Some(("application/octet-stream", body.into()));
+        let answer = self.ask(Method::POST, path, body).await?;
+        self.read(&answer)
+    }
+
+    pub async fn put_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<T, ClientError> {
+        let body = Some(("application/octet-stream", body.into()));
+        let answer = self.ask(Method::PUT, path, body).await?;
+        self.read(&answer)
+    }
+
+    fn json(&self, body: &impl Serialize) -> Result<Bytes, ClientError> {
+        let text = serde_json::to_vec(body).map_err(|error| self.broken(&error))?;
+        Ok(text.into())
+    }
+
+    /// An empty answer (204) reads as JSON's `null`, which is `()`.
+    fn read<T: DeserializeOwned>(&self, answer: &[u8]) -> Result<T, ClientError> {
+        let text = if answer.is_empty() { b"null" } else { answer };
+        serde_json::from_slice(text).map_err(|error| self.broken(&error))
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, Bytes)>,
+    ) -> Result<Bytes, ClientError> {
+        let asking = async {
+            match &self.at {
+                At::Tcp { address, .. } => {
+                    let stream = TcpStream::connect(address).await;
+                    let stream = stream.map_err(|error| self.no_connection(&error))?;
+                    self.talk(stream, self.request(method, path, body)?).await
+                }
+                At::Unix { path: socket } => {
+                    let stream = connect_unix(socket).await;
+                    let stream = stream.map_err(|error| self.no_connection(&error))?;
+                    self.talk(stream, self.request(method, path, body)?).await
+                }
+            }
+        };
+        match tokio::time::timeout(ANSWER, asking).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.broken(&format!("no answer within {} s", ANSWER.as_secs()))),
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, Bytes)>,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let mut request = Request::builder().method(method).uri(path);
+        match &self.at {
+            At::Tcp { address, token } => {
+                let token = HeaderValue::try_from(format!("Bearer {}", token.as_str()));
+                let mut token = token.map_err(|error| self.broken(&error))?;
+                token.set_sensitive(true);
+                request = request.header(AUTHORIZATION, token).header(HOST, address.to_string());
+            }
+            At::Unix { .. } => request = request.header(HOST, "localhost"),
+        }
+        let (kind, body) = match body {
+            Some((kind, body)) => (Some(kind), body),
+            None => (None, Bytes::new()),
+        };
+        if let Some(kind) = kind {
+            request = request.header(CONTENT_TYPE, kind);
+        }
+        request.body(Full::new(body)).map_err(|error| self.broken(&error))
+    }
+
+    async fn talk(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Bytes, ClientError> {
+        let broken = |error: hyper::Error| self.broken(&error);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let talking = async {
+            let response = sender.send_request(request).await.map_err(broken)?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => self.broken(&format!("an answer of over {BODY_BYTES_MAX} bytes")),
+                None => self.broken(&error),
+            })?;
+            let body = body.to_bytes();
+            if head.status.is_success() {
+                return Ok(body);
+            }
+            let kind = head.headers.get(CONTENT_TYPE);
+            Err(self.refusal(head.status, kind.is_some_and(|it| it == problem::MEDIA_TYPE), &body))
+        };
+        // The connection works only while it is polled, and its end is no news: the answer is.
+        tokio::pin!(connection, talking);
+        tokio::select! {
+            biased;
+            answer = &mut talking => answer,
+            _ = &mut connection => talking.await,
+        }
+    }
+
+    fn refusal(&self, status: StatusCode, is_problem: bool, body: &[u8]) -> ClientError {
+        let problem = is_problem.then(|| serde_json::from_slice(body).ok()).flatten();
+        match problem {
+            Some(problem) => ClientError::Problem(problem),
+            None => self.broken(&format!("the answer was {status}")),
+        }
+    }
+
+    fn no_connection(&self, error: &io::Error) -> ClientError {
+        use io::ErrorKind as Kind;
+        let nobody =
+            [Kind::ConnectionRefused, Kind::NotFound, Kind::TimedOut, Kind::HostUnreachable];
+        if nobody.contains(&error.kind()) {
+            return ClientError::Unreachable(self.place());
+        }
+        self.broken(error)
+    }
+
+    fn broken(&self, why: &(impl std::fmt::Display + ?Sized)) -> ClientError {
+        ClientError::Broken { at: self.place(), why: why.to_string() }
+    }
+
+    fn place(&self) -> String {
+        match &self.at {
+            At::Tcp { address, .. } => address.to_string(),
+            At::Unix { path } => format!("`{}`", path.display()),
+        }
+    }
+}
+
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let short = ShortPath::new(path)?;
+    UnixStream::connect(short.path()).await
+}
