@@ -1,0 +1,102 @@
+//! What the admin API and its commands say to each other, in JSON.
+//!
+//! Units stand at the end of a name; times are UTC milliseconds since 1970; hashes are hex. Names
+//! and hashes are text here and checked by the handlers, whose errors say which one is wrong.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewStore {
+    pub(crate) store: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoreRow {
+    pub(crate) store: String,
+    pub(crate) terminals: u64,
+    /// Name of the terminal that holds the lease.
+    pub(crate) gateway: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NewInvitation {
+    /// Seven days when absent.
+    pub(crate) valid_s: Option<u64>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Invitation {
+    pub(crate) code: String,
+    pub(crate) store: String,
+    pub(crate) until_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Chunk {
+    pub(crate) id: String,
+    pub(crate) stored_bytes: u32,
+    pub(crate) plain_bytes: u32,
+}
+
+/// A release head.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRelease {
+    pub(crate) product: String,
+    pub(crate) version: String,
+    pub(crate) release: String,
+    pub(crate) manifest: Vec<Chunk>,
+    pub(crate) manifest_bytes: u32,
+    pub(crate) release_bytes: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) chunks: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Added {
+    pub(crate) product: String,
+    pub(crate) version: String,
+    pub(crate) release: String,
+    /// False when the very same release was there before.
+    pub(crate) new: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Started {
+    pub(crate) product: String,
+    pub(crate) version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReleaseRow {
+    pub(crate) product: String,
+    pub(crate) version: String,
+    pub(crate) release: String,
+    pub(crate) release_bytes: u64,
+    pub(crate) stored_bytes: u64,
+    pub(crate) chunks: u32,
+    pub(crate) wanted: bool,
+}
+
+/// One product of one terminal; a terminal of which no product is wanted has one row without.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FleetRow {
+    pub(crate) terminal: String,
+    pub(crate) peer: String,
+    pub(crate) store: String,
+    pub(crate) gateway: bool,
+    pub(crate) online: bool,
+    pub(crate) product: Option<String>,
+    pub(crate) wanted: Option<String>,
+    pub(crate) running: Option<String>,
+    pub(crate) phase: Option<String>,
+    pub(crate) chunks_have: u32,
+    pub(crate) chunks_total: u32,
+    pub(crate) bytes_from_hq: u64,
+    pub(crate) bytes_from_neighbours: u64,
+    /// When HQ last heard of it; none since HQ started.
+    pub(crate) seen_ms: Option<u64>,
+}

@@ -1,0 +1,114 @@
+//! Stores, the codes that let terminals into them, and how their terminals are.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use storemesh_host::http::Problem;
+use storemesh_keys::{InvitationCode, Name, SecretKey};
+use storemesh_protocol::{
+    hq::{self, Answer, INVITATION_VALID, Order},
+    wire::mesh::Phase,
+};
+
+use super::{
+    Admin,
+    json::{FleetRow, Invitation, NewInvitation, NewStore, StoreRow},
+    mismatch, parse,
+};
+
+pub(super) async fn add(
+    State(admin): State<Admin>,
+    Json(new): Json<NewStore>,
+) -> Result<(StatusCode, Json<StoreRow>), Problem> {
+    let store: Name = parse("store", &new.store)?;
+    let Answer::Done = admin.order(Order::AddStore { store }).await? else {
+        return Err(mismatch());
+    };
+    let added = StoreRow { store: new.store, terminals: 0, gateway: None };
+    Ok((StatusCode::CREATED, Json(added)))
+}
+
+pub(super) async fn list(State(admin): State<Admin>) -> Result<Json<Vec<StoreRow>>, Problem> {
+    let Answer::Stores(rows) = admin.order(Order::Stores).await? else { return Err(mismatch()) };
+    let stores = rows.into_iter().map(|row| StoreRow {
+        store: row.store.to_string(),
+        terminals: row.terminals,
+        gateway: row.gateway.map(|name| name.to_string()),
+    });
+    Ok(Json(stores.collect()))
+}
+
+/// The secret is made here and leaves in the code alone: the composite hears its public key.
+pub(super) async fn invite(
+    State(admin): State<Admin>,
+    Path(store): Path<String>,
+    Json(new): Json<NewInvitation>,
+) -> Result<(StatusCode, Json<Invitation>), Problem> {
+    let store: Name = parse("store", &store)?;
+    let valid = new.valid_s.map_or(INVITATION_VALID, Duration::from_secs);
+    let secret = SecretKey::generate();
+    let invitation = secret.public();
+    let code = InvitationCode::new(admin.advertise.addresses(), admin.chain, secret)
+        .map_err(|why| Problem::internal(&anyhow::Error::from(why).context("making a code")))?;
+    let order = Order::Invite { store: store.clone(), invitation, valid };
+    let Answer::Invited { until } = admin.order(order).await? else { return Err(mismatch()) };
+    let (code, store) = (code.to_text().to_string(), store.to_string());
+    Ok((StatusCode::CREATED, Json(Invitation { code, store, until_ms: until.0 })))
+}
+
+pub(super) async fn fleet(State(admin): State<Admin>) -> Result<Json<Vec<FleetRow>>, Problem> {
+    let Answer::Fleet(terminals) = admin.order(Order::Fleet).await? else {
+        return Err(mismatch());
+    };
+    Ok(Json(terminals.iter().flat_map(rows_of).collect()))
+}
+
+fn rows_of(terminal: &hq::FleetRow) -> Vec<FleetRow> {
+    let bare = FleetRow {
+        terminal: terminal.name.to_string(),
+        peer: terminal.peer.to_string(),
+        store: terminal.store.to_string(),
+        gateway: terminal.gateway,
+        online: terminal.online,
+        product: None,
+        wanted: None,
+        running: None,
+        phase: None,
+        chunks_have: 0,
+        chunks_total: 0,
+        bytes_from_hq: 0,
+        bytes_from_neighbours: 0,
+        seen_ms: terminal.seen.map(|seen| seen.0),
+    };
+    if terminal.products.is_empty() {
+        return vec![bare];
+    }
+    let row = |product: &hq::ProductRow| FleetRow {
+        product: Some(product.product.to_string()),
+        wanted: product.wanted.as_ref().map(Name::to_string),
+        running: product.running.as_ref().map(Name::to_string),
+        phase: Some(phase(product.phase).to_owned()),
+        chunks_have: product.chunks_have,
+        chunks_total: product.chunks_total,
+        bytes_from_hq: product.bytes_from_hq,
+        bytes_from_neighbours: product.bytes_from_neighbours,
+        ..bare.clone()
+    };
+    terminal.products.iter().map(row).collect()
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "waiting",
+        Phase::Manifest => "manifest",
+        Phase::Staging => "staging",
+        Phase::Fetching => "fetching",
+        Phase::Activating => "activating",
+        Phase::Running => "running",
+        Phase::Failed => "failed",
+    }
+}

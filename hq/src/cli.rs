@@ -1,0 +1,237 @@
+//! The command line.
+//!
+//! Every command takes `--data` and `--json`. Names are checked here, so that a misspelt one ends
+//! with the exit code of usage before anything is asked of anybody.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use storemesh_host::{exit::Failure, logs, out};
+use storemesh_keys::Name;
+
+use crate::{config, init, ops, publish, serve};
+
+/// A build may be given another version than the package's, so that two builds of one source tree
+/// can be told apart.
+pub(crate) const VERSION: &str = match option_env!("STOREMESH_BUILD_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+/// The head office service of a storemesh chain.
+#[derive(Debug, Parser)]
+#[command(name = "storemesh-hq", version = VERSION)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// HQ's data folder
+    #[arg(
+        long,
+        global = true,
+        env = "STOREMESH_HQ_DATA",
+        default_value = "/var/lib/storemesh-hq",
+        value_name = "FOLDER"
+    )]
+    pub(crate) data: PathBuf,
+    /// Results as JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Begin a chain: its root key and HQ's own key
+    Init(InitFlags),
+    /// Run HQ
+    Serve(ServeFlags),
+    /// Stores, and codes that let terminals into them
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Releases: publish them, and say which are wanted
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// How every terminal is
+    Fleet,
+    /// Check the configuration file, or print an example
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitFlags {
+    /// What people call the chain
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chain: Name,
+    /// Where the chain root's key goes, encrypted; outside the data folder [default: NAME.root.age]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) root_key: Option<PathBuf>,
+    // Not a doc comment: the name of the variable would need backticks there.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Its passphrase is this file's first line; else STOREMESH_ROOT_PASSPHRASE, else asked"
+    )]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct ServeFlags {
+    /// Listen for terminals on this address; may be given again [default: all]
+    #[arg(long, env = "STOREMESH_HQ_LISTEN", value_delimiter = ',', value_name = "IP")]
+    pub(crate) listen: Vec<IpAddr>,
+    /// The UDP port for terminals; 0 takes any free one [default: 7400]
+    #[arg(long, env = "STOREMESH_HQ_PORT")]
+    pub(crate) port: Option<u16>,
+    /// The admin API's TCP port on loopback; 0 takes any free one [default: 7401]
+    #[arg(long, env = "STOREMESH_HQ_ADMIN_PORT", value_name = "PORT")]
+    pub(crate) admin_port: Option<u16>,
+    /// Where codes tell terminals to call; may be given again [default: this machine's addresses]
+    #[arg(long, env = "STOREMESH_HQ_ADVERTISE", value_delimiter = ',', value_name = "HOST:PORT")]
+    pub(crate) advertise: Vec<String>,
+    /// End when stdin does
+    #[arg(long)]
+    pub(crate) end_with_stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Add a store
+    Add { store: Name },
+    /// All stores
+    List,
+    /// Print a code that lets one terminal into a store
+    Invite {
+        store: Name,
+        /// How long the code can be used: 90m, 12h or 7d [default: 7d]
+        #[arg(long, value_name = "TIME", value_parser = span)]
+        valid: Option<Duration>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ReleaseCommand {
+    /// Upload a folder as a release, and make it the wanted one
+    Publish(PublishFlags),
+    /// Make a release that was uploaded the wanted one
+    Start { product: Name, version: Name },
+    /// All releases
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PublishFlags {
+    /// The folder
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[arg(long)]
+    pub(crate) product: Name,
+    // By hand: clap's own `--version` stands on the program alone.
+    #[arg(long)]
+    pub(crate) version: Name,
+    /// Upload only; `release start` makes it wanted
+    #[arg(long)]
+    pub(crate) hold: bool,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say whether the configuration file is good
+    Check,
+    /// Print a commented example
+    Example,
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let common = &self.common;
+        match self.command {
+            Command::Init(flags) => init::run(common, &flags),
+            Command::Serve(flags) => {
+                logs::start()?;
+                serve::run(common, flags)
+            }
+            Command::Store(StoreCommand::Add { store }) => ops::add_store(common, &store),
+            Command::Store(StoreCommand::List) => ops::list_stores(common),
+            Command::Store(StoreCommand::Invite { store, valid }) => {
+                ops::invite(common, &store, valid)
+            }
+            Command::Release(ReleaseCommand::Publish(flags)) => publish::run(common, flags),
+            Command::Release(ReleaseCommand::Start { product, version }) => {
+                ops::start_release(common, &product, &version)
+            }
+            Command::Release(ReleaseCommand::List) => ops::list_releases(common),
+            Command::Fleet => ops::fleet(common),
+            Command::Config(ConfigCommand::Check) => check_config(common),
+            Command::Config(ConfigCommand::Example) => out::line(config::EXAMPLE.trim_end()),
+        }
+    }
+}
+
+fn check_config(common: &Common) -> anyhow::Result<()> {
+    let path = config::path(&common.data);
+    config::load(&common.data)
+        .map_err(|why| Failure::new(storemesh_host::exit::Exit::Failed, format!("{why:#}")))?;
+    let there = path.exists();
+    if common.json {
+        return out::json(&serde_json::json!({ "ok": true, "path": path, "exists": there }));
+    }
+    if there {
+        out::line(format_args!("`{}` is good", path.display()))
+    } else {
+        out::line(format_args!("no `{}`: the defaults hold", path.display()))
+    }
+}
+
+/// `90m`, `12h`, `7d`.
+fn span(text: &str) -> Result<Duration, String> {
+    const SECONDS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+    let wrong = || format!("`{text}` is no time: write 90m, 12h or 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let (_, seconds) = SECONDS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(*seconds).filter(|&all| all > 0).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn data_and_json_may_stand_anywhere_and_a_release_has_a_version() {
+        let args = "storemesh-hq release publish dir --product p --version 1.2 --data d --json";
+        let cli = Cli::try_parse_from(args.split(' ')).unwrap();
+        assert!(cli.common.json);
+        assert_eq!(cli.common.data, PathBuf::from("d"));
+        let Command::Release(ReleaseCommand::Publish(flags)) = cli.command else { panic!() };
+        assert_eq!(flags.version.as_ref(), "1.2");
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_a_matter_of_usage() {
+        let error = Cli::try_parse_from(["storemesh-hq", "store", "add", "a/b"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn times_are_a_number_and_a_unit() {
+        assert_eq!(span("90m").unwrap(), Duration::from_mins(90));
+        assert_eq!(span("7d").unwrap(), Duration::from_hours(7 * 24));
+        for wrong in ["", "7", "d", "-1d", "0h", "7 d", "1.5h", "7w", "99999999999999999999d", "7é"]
+        {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What HQ must not forget, in one file.
+//!
+//! The rule: all tables of the composite lie in `hq.redb`, and the saves of a batch are committed
+//! together, synced, before anything that speaks of them leaves (`driver`). A kill at any moment
+//! leaves the last committed batch. A failed commit stops the process, since memory is ahead of
+//! the disk then and start-up knows how to begin from disk.
+//!
+//! What a row means is `protocol`'s business: here it is bytes under a key.
+
+use std::{collections::BTreeSet, path::Path};
+
+use anyhow::{Context as _, ensure};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _,
+};
+use storemesh_protocol::{Rows, Save, hq::TABLES};
+
+/// The file within the data folder.
+pub(crate) const FILE: &str = "hq.redb";
+/// The registry of a large chain is some megabytes; redb would take a gigabyte.
+const CACHE_BYTES: usize = 32 << 20;
+
+type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+#[derive(Debug)]
+pub(crate) struct Db {
+    redb: Database,
+}
+
+impl Db {
+    /// Opens the file, and makes it where there is none.
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let opening = || format!("opening `{}`", path.display());
+        let mut builder = Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        let redb = builder.create(path).with_context(opening)?;
+        Self::of(redb).with_context(opening)
+    }
+
+    /// On another storage than a file, for tests of what happens when it fails.
+    #[cfg(test)]
+    pub(crate) fn on(storage: impl redb::StorageBackend) -> anyhow::Result<Self> {
+        Self::of(Database::builder().create_with_backend(storage)?)
+    }
+
+    fn of(redb: Database) -> anyhow::Result<Self> {
+        refuse_unknown_tables(&redb)?;
+        let db = Self { redb };
+        db.make_tables()?;
+        Ok(db)
+    }
+
+    /// Every row there is.
+    pub(crate) fn rows(&self) -> anyhow::Result<Rows> {
+        let mut rows = Rows::default();
+        let reading = self.redb.begin_read()?;
+        for name in TABLES {
+            let table = reading.open_table(Table::new(name))?;
+            for row in table.iter()? {
+                let (key, value) = row?;
+                rows.0.insert(((*name).to_owned(), key.value().to_vec()), value.value().to_vec());
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Writes all of `saves`, or none; they are on disk when this returns.
+    pub(crate) fn commit<'a>(
+        &self,
+        saves: impl IntoIterator<Item = &'a Save>,
+    ) -> anyhow::Result<()> {
+        let writing = self.redb.begin_write()?;
+        for save in saves {
+            let mut table = writing.open_table(Table::new(save.table))?;
+            match &save.value {
+                Some(value) => table.insert(save.key.as_slice(), value.as_slice())?,
+                None => table.remove(save.key.as_slice())?,
+            };
+        }
+        writing.commit()?;
+        Ok(())
+    }
+
+    fn make_tables(&self) -> anyhow::Result<()> {
+        let writing = self.redb.begin_write()?;
+        for name in TABLES {
+            writing.open_table(Table::new(name))?;
+        }
+        writing.commit()?;
+        Ok(())
+    }
+}
+
+/// A table of another name was made by a newer version: what it says would be left out.
+fn refuse_unknown_tables(redb: &Database) -> anyhow::Result<()> {
+    let known: BTreeSet<&str> = TABLES.iter().copied().collect();
+    for table in redb.begin_read()?.list_tables()? {
+        ensure!(
+            known.contains(table.name()),
+            "it was written by a newer storemesh-hq (table {}): run the newer program",
+            table.name()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &[u8], value: u64) -> Save {
+        Save::put(TABLES[0], key, &value)
+    }
+
+    #[test]
+    fn what_was_committed_is_there_when_the_file_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let mut expected = Rows::default();
+        let batches = [
+            vec![put(b"a", 1), put(b"b", 2)],
+            vec![put(b"a", 3), Save::delete(TABLES[0], b"b")],
+            vec![Save::put(TABLES[1], b"a", &4_u64)],
+        ];
+        for saves in batches {
+            let db = Db::open(&path).unwrap();
+            assert_eq!(db.rows().unwrap(), expected);
+            db.commit(&saves).unwrap();
+            for save in &saves {
+                expected.apply(save);
+            }
+        }
+        assert_eq!(Db::open(&path).unwrap().rows().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_of_a_newer_version_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        Db::open(&path).unwrap().commit(&[Save::put("rollouts.1", b"a", &1_u64)]).unwrap();
+        let error = format!("{:#}", Db::open(&path).unwrap_err());
+        assert!(error.contains("newer") && error.contains("rollouts.1"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, "something else entirely").unwrap();
+        let error = format!("{:#}", Db::open(&path).unwrap_err());
+        assert!(error.contains(FILE), "{error}");
+    }
+}

@@ -1,0 +1,39 @@
+//! The program `storemesh-hq`: the head office service and its commands.
+//!
+//! `serve` is the service: it drives the composite `storemesh_protocol::hq::Hq` ([`driver`]), with
+//! terminals on one side ([`uplink`]) and operators on the other ([`admin`]). Every other command
+//! but `init` is a client of that service ([`ops`], [`publish`]).
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cli;
+mod config;
+
+mod init;
+mod own_key;
+mod serve;
+
+mod driver;
+
+mod db;
+
+mod chunks;
+
+mod uplink;
+
+mod admin;
+mod advertise;
+
+mod ops;
+mod publish;
+mod tables;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use storemesh_host::exit::main_with;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    main_with(|| cli.run())
+}

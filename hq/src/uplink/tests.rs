@@ -1,0 +1,220 @@
+//! A hand-made terminal calls a real HQ over QUIC on loopback.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use quinn::{ConnectionError, Endpoint, RecvStream, SendStream};
+use storemesh_host::{
+    frames::write_frame,
+    quic::{client_endpoint, connect, server_endpoint},
+};
+use storemesh_keys::{Certificate, ChainId, Enrolment, Expiry, HqSigned, SecretKey, Signed, Trust};
+use storemesh_protocol::{
+    content::{ChunkId, pack, unpack},
+    hq::{Answer, Hq, INVITATION_VALID, Order},
+    wire::{
+        self, CONTROL_MAX,
+        bulk::{HEAD_MAX, Reply, Request},
+        uplink::{AskLease, Enrol, FromHq, Hello, ToHq},
+    },
+};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{db::Db, driver, own_key};
+
+/// HQ without its admin API.
+struct World {
+    _data: TempDir,
+    inbox: Inbox,
+    chunks: Chunks,
+    trust: Trust,
+    hq: SecretKey,
+    address: SocketAddr,
+}
+
+fn world() -> World {
+    let data = tempfile::tempdir().unwrap();
+    let root = SecretKey::generate();
+    own_key::create(data.path(), &root, &"acme".parse().unwrap(), driver::wall()).unwrap();
+    let own = own_key::load(data.path(), driver::wall()).unwrap();
+    assert_eq!(own.trust.chain, ChainId::of_root(root.public()));
+    let db = Db::open(&data.path().join("hq.redb")).unwrap();
+    let hq = Hq::load(own.signer, own.trust, &db.rows().unwrap()).unwrap();
+    let (inbox, _) = driver::start(hq, db).unwrap();
+    let chunks = Chunks::open(data.path()).unwrap();
+    let endpoint = server_endpoint(&own.key, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    tokio::spawn(Uplink::new(inbox.clone(), chunks.clone()).listen(Listener::new(endpoint)));
+    World { _data: data, inbox, chunks, trust: own.trust, hq: own.key, address }
+}
+
+struct Caller {
+    _endpoint: Endpoint,
+    connection: Connection,
+    out: SendStream,
+    input: RecvStream,
+}
+
+impl World {
+    async fn call(&self, key: &SecretKey, hello: ToHq) -> Caller {
+        let endpoint = client_endpoint(key).unwrap();
+        let (connection, hq) = connect(&endpoint, self.address).await.unwrap();
+        assert_eq!(hq, self.hq.peer_id());
+        let (out, input) = connection.open_bi().await.unwrap();
+        let mut caller = Caller { _endpoint: endpoint, connection, out, input };
+        caller.say(&hello).await;
+        caller
+    }
+
+    async fn order(&self, order: Order) -> Answer {
+        self.inbox.order(order).await.unwrap().unwrap()
+    }
+
+    /// A terminal with a certificate.
+    async fn enrolled(&self) -> (SecretKey, HqSigned<Certificate>) {
+        let store: storemesh_keys::Name = "s1".parse().unwrap();
+        _ = self.order(Order::AddStore { store: store.clone() }).await;
+        let code = SecretKey::generate();
+        let invitation = code.public();
+        _ = self.order(Order::Invite { store, invitation, valid: INVITATION_VALID }).await;
+
+        let key = SecretKey::generate();
+        let name = "till-1".parse().unwrap();
+        let enrolment = Enrolment { chain: self.trust.chain, peer: key.peer_id(), name };
+        let proof = Signed::sign(&code, &enrolment);
+        let mut caller = self.call(&key, hello(None)).await;
+        let welcome = caller.hear().await.welcome.unwrap();
+        assert_eq!(welcome.online.verify(self.trust.chain.root()).unwrap().key, self.hq.public());
+        caller.say(&ToHq { enrol: Some(Enrol { invitation, proof }), ..ToHq::default() }).await;
+        let certificate = caller.hear().await.enrolled.unwrap();
+        let read = certificate.verify(&self.trust, driver::wall(), Expiry::Enforced).unwrap();
+        assert_eq!((read.peer, read.store.as_ref()), (key.peer_id(), "s1"));
+        (key, certificate)
+    }
+}
+
+impl Caller {
+    async fn say(&mut self, frame: &ToHq) {
+        write_frame(&mut self.out, &wire::encode(frame)).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> FromHq {
+        wire::decode(&read_frame(&mut self.input, CONTROL_MAX).await.unwrap().unwrap()).unwrap()
+    }
+
+    /// Why HQ hung up, which it does soon.
+    async fn hung_up(&self) -> ConnectionError {
+        timeout(2 * LINGER, self.connection.closed()).await.expect("HQ hangs up")
+    }
+}
+
+fn hello(certificate: Option<HqSigned<Certificate>>) -> ToHq {
+    ToHq { hello: Some(Hello { certificate, listen: Vec::new() }), ..ToHq::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enrolled_terminal_fetches_chunks_in_the_order_in_which_it_asks() {
+    let world = world();
+    let noise: Vec<u8> = (0..50_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
+    let packed: Vec<_> =
+        [b"till program".repeat(20_000), noise].iter().map(|it| pack(it)).collect();
+    for (chunk, stored) in &packed {
+        world.chunks.put(chunk, stored).unwrap();
+    }
+    let (key, certificate) = world.enrolled().await;
+    let mut caller = world.call(&key, hello(Some(certificate))).await;
+    assert!(caller.hear().await.welcome.is_some());
+    caller.say(&ToHq { ask_lease: Some(AskLease {}), ..ToHq::default() }).await;
+    let lease = caller.hear().await.lease.unwrap();
+    let lease = lease.verify(&world.trust, driver::wall(), Expiry::Enforced).unwrap();
+    assert_eq!((lease.holder, lease.epoch), (key.peer_id(), 1));
+
+    let nobodys = ChunkId([7; 32]);
+    let asked = [packed[1].0.id, nobodys, packed[0].0.id, packed[1].0.id];
+    let (mut out, mut input) = caller.connection.open_bi().await.unwrap();
+    for chunk in asked {
+        write_frame(&mut out, &wire::encode(&Request { chunk })).await.unwrap();
+    }
+    for chunk in asked {
+        let head = read_frame(&mut input, HEAD_MAX).await.unwrap().unwrap();
+        let head: Reply = wire::decode(&head).unwrap();
+        assert_eq!(head.chunk, chunk);
+        let mut stored = vec![0; head.length as usize];
+        input.read_exact(&mut stored).await.unwrap();
+        match packed.iter().find(|(known, _)| known.id == chunk) {
+            Some((known, _)) => {
+                assert_eq!(unpack(known, &stored).unwrap().len(), known.plain as usize);
+            }
+            None => assert_eq!(head.length, 0),
+        }
+    }
+    out.finish().unwrap();
+    assert!(read_frame(&mut input, HEAD_MAX).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_gets_no_chunk() {
+    let world = world();
+    let (chunk, stored) = pack(b"till program");
+    world.chunks.put(&chunk, &stored).unwrap();
+    let mut caller = world.call(&SecretKey::generate(), hello(None)).await;
+    assert!(caller.hear().await.welcome.is_some());
+    let (mut out, mut input) = caller.connection.open_bi().await.unwrap();
+    write_frame(&mut out, &wire::encode(&Request { chunk: chunk.id })).await.unwrap();
+    let answer = timeout(Duration::from_millis(300), read_frame(&mut input, HEAD_MAX)).await;
+    assert!(answer.is_err(), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_arrives_before_hq_hangs_up() {
+    let world = world();
+    let key = SecretKey::generate();
+    let enrolment =
+        Enrolment { chain: world.trust.chain, peer: key.peer_id(), name: "till".parse().unwrap() };
+    let code = SecretKey::generate();
+    let mut frame = hello(None);
+    let (invitation, proof) = (code.public(), Signed::sign(&code, &enrolment));
+    frame.enrol = Some(Enrol { invitation, proof });
+    let mut caller = world.call(&key, frame).await;
+    assert!(caller.hear().await.welcome.is_some());
+    let refused = caller.hear().await.refused.unwrap();
+    assert!(!refused.why.is_empty());
+    assert!(matches!(caller.hung_up().await, ConnectionError::ApplicationClosed(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_says_too_much_or_nonsense_is_hung_up_on() {
+    let world = world();
+    for (length, body) in [(u32::MAX, &[0_u8; 8][..]), (8, b"nonsense")] {
+        let endpoint = client_endpoint(&SecretKey::generate()).unwrap();
+        let (connection, _) = connect(&endpoint, world.address).await.unwrap();
+        let (mut out, _input) = connection.open_bi().await.unwrap();
+        out.write_all(&[&length.to_be_bytes(), body].concat()).await.unwrap();
+        let why = timeout(2 * LINGER, connection.closed()).await.expect("HQ hangs up");
+        assert!(matches!(why, ConnectionError::ApplicationClosed(_)), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_comes_back_holds_its_lease_and_is_seen_to_go() {
+    let world = world();
+    let (key, certificate) = world.enrolled().await;
+    let caller = world.call(&key, hello(Some(certificate.clone()))).await;
+    caller.connection.close(0_u32.into(), b"");
+    let mut caller = world.call(&key, hello(Some(certificate))).await;
+    caller.hear().await;
+    caller.say(&ToHq { ask_lease: Some(AskLease {}), ..ToHq::default() }).await;
+    assert!(caller.hear().await.lease.is_some());
+    let Answer::Fleet(rows) = world.order(Order::Fleet).await else { panic!() };
+    assert!(rows[0].gateway && rows[0].online);
+    drop(caller);
+    // A dropped connection says goodbye; HQ hears it within moments.
+    for _ in 0..50 {
+        let Answer::Fleet(rows) = world.order(Order::Fleet).await else { panic!() };
+        if !rows[0].online {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("HQ still takes it for online");
+}
