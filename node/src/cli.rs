@@ -1,0 +1,153 @@
+//! The command line.
+//!
+//! Every command takes `--data` and `--json`. `run` is the daemon; `status` and `peers` are clients
+//! of its local API; `join` is done before it runs.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand};
+use storemesh_host::{logs, out};
+use storemesh_keys::Name;
+
+use crate::{config, join, ops, run};
+
+/// A build may be given another version than the package's, so that two builds of one source tree
+/// can be told apart.
+pub(crate) const VERSION: &str = match option_env!("STOREMESH_BUILD_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+/// The node that runs on every terminal of a store.
+#[derive(Debug, Parser)]
+#[command(name = "storemesh", version = VERSION)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// The terminal's data folder
+    #[arg(
+        long,
+        global = true,
+        env = "STOREMESH_DATA",
+        default_value = "/var/lib/storemesh",
+        value_name = "FOLDER"
+    )]
+    pub(crate) data: PathBuf,
+    /// Results as JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Join a store with an invitation code from HQ
+    Join(JoinFlags),
+    /// Run the node
+    Run(RunFlags),
+    /// How this terminal is: its gateway, its releases and how far they are
+    Status,
+    /// The store's other terminals, as this one sees them
+    Peers,
+    /// Check the configuration file, or print an example
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JoinFlags {
+    /// The code, as `storemesh-hq store invite` printed it
+    pub(crate) code: String,
+    /// What people call this terminal [default: the host name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<Name>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunFlags {
+    /// Listen for neighbours on this address; may be given again [default: all]
+    #[arg(long, env = "STOREMESH_LISTEN", value_delimiter = ',', value_name = "IP")]
+    pub(crate) listen: Vec<IpAddr>,
+    /// The TCP port for neighbours; 0 takes any free one [default: 7410]
+    #[arg(long, env = "STOREMESH_MESH_PORT", value_name = "PORT")]
+    pub(crate) mesh_port: Option<u16>,
+    /// The local API's TCP port on loopback; 0 takes any free one [default: 7411]
+    #[arg(long, env = "STOREMESH_API_PORT", value_name = "PORT")]
+    pub(crate) api_port: Option<u16>,
+    /// Do not find neighbours by multicast DNS
+    #[arg(long)]
+    pub(crate) no_mdns: bool,
+    /// Do not find neighbours by the addresses that HQ knows
+    #[arg(long)]
+    pub(crate) no_hq_list: bool,
+    /// A neighbour's address, for networks where nothing else finds it; may be given again
+    #[arg(
+        long = "neighbour",
+        env = "STOREMESH_NEIGHBOURS",
+        value_delimiter = ',',
+        value_name = "IP:PORT"
+    )]
+    pub(crate) neighbours: Vec<SocketAddr>,
+    /// End when stdin does
+    #[arg(long)]
+    pub(crate) end_with_stdin: bool,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say whether the configuration file is good
+    Check,
+    /// Print a commented example
+    Example,
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let common = &self.common;
+        match self.command {
+            Command::Join(flags) => join::run(common, flags),
+            Command::Run(flags) => {
+                logs::start()?;
+                run::run(common, flags)
+            }
+            Command::Status => ops::status(common),
+            Command::Peers => ops::peers(common),
+            Command::Config(ConfigCommand::Check) => check_config(common),
+            Command::Config(ConfigCommand::Example) => out::line(config::EXAMPLE.trim_end()),
+        }
+    }
+}
+
+fn check_config(common: &Common) -> anyhow::Result<()> {
+    let path = config::path(&common.data);
+    config::load(&common.data)?;
+    let there = path.exists();
+    if common.json {
+        return out::json(&serde_json::json!({ "ok": true, "path": path, "exists": there }));
+    }
+    if there {
+        out::line(format_args!("`{}` is good", path.display()))
+    } else {
+        out::line(format_args!("no `{}`: the defaults hold", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,169 @@
+//! Asking one source for chunks, over one stream.
+//!
+//! Requests go out as they come; answers come in the same order, are verified and written by a
+//! worker, and the composite hears of each. While workers are busy the next answer is not read, so
+//! memory holds at most [`STORING_MAX`] chunks a source. When the stream ends, or the source breaks
+//! the protocol, what it still owes is reported and the next request opens a new stream.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use storemesh_host::bulk::{self, AnswerError};
+use storemesh_protocol::{
+    content::ChunkRef,
+    terminal::{FetchError, Input, Source},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Semaphore, mpsc},
+    task::spawn_blocking,
+};
+
+use crate::{
+    counters::Traffic,
+    disk::{Disk, StoreError},
+    driver::{Inbox, Stopping},
+};
+
+/// Chunks of one source that are verified and written at once: a worker each on a small machine.
+const STORING_MAX: usize = 4;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Fetcher {
+    pub(crate) from: Source,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) inbox: Inbox,
+    pub(crate) traffic: Traffic,
+}
+
+impl Fetcher {
+    /// Works off `wanted` until it is closed; `open` opens a stream to the source.
+    pub(crate) async fn run<R, W, F>(
+        self,
+        mut wanted: mpsc::Receiver<ChunkRef>,
+        mut open: impl FnMut() -> F,
+    ) -> Result<(), Stopping>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+        F: Future<Output = anyhow::Result<(R, W)>>,
+    {
+        let storing = Arc::new(Semaphore::new(STORING_MAX));
+        while let Some(first) = wanted.recv().await {
+            let mut owed = VecDeque::from([first]);
+            let why = match open().await {
+                Ok((mut input, mut output)) => {
+                    self.exchange(&mut input, &mut output, &mut wanted, &mut owed, &storing).await?
+                }
+                Err(why) => {
+                    tracing::debug!(from = ?self.from, "no bulk stream: {why:#}");
+                    FetchError::Lost
+                }
+            };
+            for chunk in owed {
+                let chunk = chunk.id;
+                self.inbox.input(Input::NotFetched { from: self.from, chunk, why }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Until the stream ends, with what is still owed left in `owed`, or until nobody wants more.
+    async fn exchange<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(
+        &self,
+        input: &mut R,
+        output: &mut W,
+        wanted: &mut mpsc::Receiver<ChunkRef>,
+        owed: &mut VecDeque<ChunkRef>,
+        storing: &Arc<Semaphore>,
+    ) -> Result<FetchError, Stopping> {
+        if bulk::ask(output, owed[0].id).await.is_err() {
+            return Ok(FetchError::Lost);
+        }
+        // Reading an answer must not be given up half-way when a request comes in between, so one
+        // side asks and the other takes.
+        let (to_take, mut taking) = mpsc::unbounded_channel();
+        to_take.send(owed.pop_front().expect("the first was just asked for")).expect("just made");
+        let asking = async {
+            while let Some(chunk) = wanted.recv().await {
+                // Owed from now on, whether or not it gets out.
+                to_take.send(chunk).expect("the other side outlives this one");
+                if bulk::ask(output, chunk.id).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut current = None;
+        let ended = {
+            let take_all = async {
+                while let Some(chunk) = taking.recv().await {
+                    current = Some(chunk);
+                    match bulk::take(input, chunk.id).await {
+                        Ok(Some(stored)) => self.store(chunk, stored, storing).await?,
+                        Ok(None) => self.report(chunk, Err(FetchError::Missing)).await?,
+                        Err(AnswerError::Lost(why)) => {
+                            tracing::debug!(from = ?self.from, why, "a bulk stream ended");
+                            return Ok(FetchError::Lost);
+                        }
+                        Err(AnswerError::Wrong(why)) => {
+                            tracing::debug!(from = ?self.from, why, "a bulk stream went wrong");
+                            return Ok(FetchError::Wrong);
+                        }
+                    }
+                    current = None;
+                }
+                Ok(FetchError::Lost)
+            };
+            tokio::select! {
+                ended = take_all => ended,
+                () = asking => unreachable!("it waits for the other side"),
+            }
+        };
+        owed.extend(current);
+        while let Ok(chunk) = taking.try_recv() {
+            owed.push_back(chunk);
+        }
+        ended
+    }
+
+    async fn store(
+        &self,
+        chunk: ChunkRef,
+        stored: Vec<u8>,
+        storing: &Arc<Semaphore>,
+    ) -> Result<(), Stopping> {
+        let turn = storing.clone().acquire_owned().await.expect("nobody closes it");
+        let this = self.clone();
+        spawn_blocking(move || {
+            let bytes = u32::try_from(stored.len()).expect("a stored form is about 1 MiB at most");
+            this.traffic.came(u64::from(bytes));
+            let done = match this.disk.store(&chunk, &stored) {
+                Ok(()) => Ok(bytes),
+                Err(why) => {
+                    tracing::warn!(from = ?this.from, chunk = %chunk.id, "not kept: {why}");
+                    Err(match why {
+                        StoreError::Wrong(_) => FetchError::Wrong,
+                        StoreError::Disk(_) => FetchError::Disk,
+                    })
+                }
+            };
+            // The turn ends when the composite has heard of it, so that a slow driver slows the
+            // reader. When it is gone nobody needs to hear.
+            _ = this.inbox.input_blocking(this.input(chunk, done));
+            drop(turn);
+        });
+        Ok(())
+    }
+
+    async fn report(&self, chunk: ChunkRef, done: Result<u32, FetchError>) -> Result<(), Stopping> {
+        self.inbox.input(self.input(chunk, done)).await
+    }
+
+    fn input(&self, chunk: ChunkRef, done: Result<u32, FetchError>) -> Input {
+        let (from, chunk) = (self.from, chunk.id);
+        match done {
+            Ok(bytes) => Input::Fetched { from, chunk, bytes },
+            Err(why) => Input::NotFetched { from, chunk, why },
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The program `storemesh`: the node on a terminal, and its commands.
+//!
+//! `run` drives the composite `storemesh_protocol::terminal::Terminal` ([`driver`]), with the store's
+//! other terminals on one side ([`mesh`]), HQ on the other ([`uplink`]), the disk below ([`disk`],
+//! [`work`]) and programs of this machine above ([`api`]).
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cli;
+mod config;
+
+mod join;
+mod membership;
+mod run;
+
+mod driver;
+
+mod mesh;
+mod uplink;
+
+mod counters;
+mod fetch;
+
+mod disk;
+mod work;
+
+mod api;
+mod ops;
+mod views;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use storemesh_host::exit::main_with;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    main_with(|| cli.run())
+}

@@ -1,0 +1,115 @@
+//! How libp2p is set up, and our types in its.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use libp2p::{
+    Multiaddr, Swarm, SwarmBuilder,
+    connection_limits::{self, ConnectionLimits},
+    identity::{Keypair, PublicKey, ed25519},
+    mdns,
+    multiaddr::Protocol,
+    noise, ping,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    tcp, yamux,
+};
+use storemesh_keys::{PeerId, SecretKey};
+
+/// Also caps the back-off of mDNS at start-up.
+const MDNS_QUERY: Duration = Duration::from_secs(5);
+/// A neighbour that does not answer a ping for so long is lost.
+const PING_EVERY: Duration = Duration::from_secs(2);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection without streams is closed by the composite's word or by a ping, not by idleness.
+const IDLE: Duration = Duration::from_hours(24);
+/// Twice the largest store, for when both sides dial.
+const CONNECTIONS_MAX: u32 = 192;
+/// Handshakes that strangers may have under way.
+const INCOMING_MAX: u32 = 32;
+/// Streams of one connection: one control and one bulk each way, and a few that are ending.
+const STREAMS_MAX: usize = 16;
+
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
+    pub(super) ping: ping::Behaviour,
+    pub(super) streams: libp2p_stream::Behaviour,
+}
+
+pub(super) fn swarm(key: &SecretKey, with_mdns: bool) -> anyhow::Result<Swarm<Behaviour>> {
+    let keypair =
+        Keypair::ed25519_from_bytes(key.seed().to_vec()).context("taking the identity")?;
+    let me = keypair.public().to_peer_id();
+    let mdns = if with_mdns { announce(me) } else { None };
+    let limits = ConnectionLimits::default()
+        .with_max_established(Some(CONNECTIONS_MAX))
+        .with_max_pending_incoming(Some(INCOMING_MAX))
+        .with_max_established_per_peer(Some(2));
+    let behaviour = Behaviour {
+        limits: connection_limits::Behaviour::new(limits),
+        mdns: mdns.into(),
+        ping: ping::Behaviour::new(
+            ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_TIMEOUT),
+        ),
+        streams: libp2p_stream::Behaviour::new(),
+    };
+    let yamux = || {
+        let mut config = yamux::Config::default();
+        config.set_max_num_streams(STREAMS_MAX);
+        config
+    };
+    let swarm = SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux)
+        .context("preparing TCP")?
+        .with_behaviour(|_| behaviour)
+        .context("preparing libp2p")?
+        .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
+        .build();
+    Ok(swarm)
+}
+
+/// Where multicast is not to be had, neighbours are found in the other ways.
+fn announce(me: libp2p::PeerId) -> Option<mdns::tokio::Behaviour> {
+    let config = mdns::Config { query_interval: MDNS_QUERY, ..mdns::Config::default() };
+    match mdns::tokio::Behaviour::new(config, me) {
+        Ok(mdns) => Some(mdns),
+        Err(why) => {
+            tracing::warn!("no mDNS: {why}");
+            None
+        }
+    }
+}
+
+pub(super) fn to_libp2p(peer: &PeerId) -> libp2p::PeerId {
+    let key = ed25519::PublicKey::try_from_bytes(peer.as_bytes());
+    // A peer comes from a handshake or a verified certificate, so its key is one.
+    key.map_or_else(|_| libp2p::PeerId::random(), |key| PublicKey::from(key).to_peer_id())
+}
+
+/// None for a key that is not ed25519: not one of ours.
+pub(super) fn from_libp2p(peer: &libp2p::PeerId) -> Option<PeerId> {
+    peer.to_base58().parse().ok()
+}
+
+pub(super) fn multiaddr(address: SocketAddr) -> Multiaddr {
+    Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port()))
+}
+
+pub(super) fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = address.iter();
+    let first = parts.next()?;
+    let ip = if let Protocol::Ip4(ip) = first {
+        IpAddr::V4(ip)
+    } else if let Protocol::Ip6(ip) = first {
+        IpAddr::V6(ip)
+    } else {
+        return None;
+    };
+    let Protocol::Tcp(port) = parts.next()? else { return None };
+    Some(SocketAddr::new(ip, port))
+}

@@ -1,0 +1,313 @@
+//! The mesh: libp2p connections to the store's other terminals.
+//!
+//! One task owns libp2p: it listens, dials what the composite asks for, and announces and hears over
+//! mDNS. A connection proves the peer's key and nothing else; the streams over it ([`streams`]) begin
+//! with a control stream, opened by the side with the lower PeerId, and chunks flow only once the
+//! composite has admitted the peer. Whoever connects and does not get that far is cut off.
+//!
+//! Of two connections to one peer the one that the lower PeerId dialled stays, so both sides keep
+//! the same one. Nothing here decides whom to know or trust.
+
+// libp2p's events cannot be matched whole.
+#![allow(clippy::wildcard_enum_match_arm)]
+
+mod behaviour;
+mod peers;
+mod streams;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use futures::StreamExt as _;
+use libp2p::{
+    Multiaddr, Swarm, mdns,
+    swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
+};
+use storemesh_host::exit::{Exit, Failure};
+use storemesh_keys::{PeerId, SecretKey};
+use storemesh_protocol::terminal::{FoundBy, Input};
+use tokio::{sync::mpsc, time::sleep};
+
+use self::{
+    behaviour::{Behaviour, BehaviourEvent},
+    peers::{Dialled, Peers},
+    streams::Streams,
+};
+use crate::{disk::Disk, driver::Inbox};
+
+/// A connection over which no control stream is open by then serves nobody. The composite gives a
+/// certificate three seconds after that.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the driver asks of the mesh.
+#[derive(Debug)]
+enum Command {
+    Dial { address: SocketAddr, peer: Option<PeerId> },
+    Close(PeerId),
+}
+
+/// The way from the driver to the mesh. Commands are few: as many as there are neighbours.
+#[derive(Clone, Debug)]
+pub(crate) struct Commands(mpsc::UnboundedSender<Command>);
+
+impl Commands {
+    pub(crate) fn dial(&self, address: SocketAddr, peer: Option<PeerId>) {
+        // The mesh ends with the process.
+        _ = self.0.send(Command::Dial { address, peer });
+    }
+
+    pub(crate) fn close(&self, peer: PeerId) {
+        _ = self.0.send(Command::Close(peer));
+    }
+}
+
+/// How the mesh listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) listen: Vec<IpAddr>,
+    pub(crate) port: u16,
+    pub(crate) mdns: bool,
+}
+
+pub(crate) struct Mesh {
+    swarm: Swarm<Behaviour>,
+    peers: Peers,
+    streams: Streams,
+    dials: BTreeMap<ConnectionId, (SocketAddr, Option<PeerId>)>,
+    late: mpsc::UnboundedSender<PeerId>,
+    /// Peers that connected a while ago.
+    lates: mpsc::UnboundedReceiver<PeerId>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    inbox: Inbox,
+    listen: Vec<SocketAddr>,
+}
+
+impl Mesh {
+    /// Listens; the port is the one that was taken.
+    pub(crate) async fn start(
+        key: &SecretKey,
+        settings: &Settings,
+        disk: Arc<Disk>,
+        inbox: Inbox,
+    ) -> anyhow::Result<(Self, Commands, u16)> {
+        let me = key.peer_id();
+        let mut swarm = behaviour::swarm(key, settings.mdns)?;
+        let port = listen(&mut swarm, settings).await?;
+        let control = swarm.behaviour().streams.new_control();
+        let streams = Streams::new(me, control, disk, inbox.clone());
+        let (sender, commands) = mpsc::unbounded_channel();
+        let (late, lates) = mpsc::unbounded_channel();
+        let mesh = Self {
+            swarm,
+            peers: Peers::new(me),
+            streams,
+            dials: BTreeMap::new(),
+            late,
+            lates,
+            commands,
+            inbox,
+            listen: Vec::new(),
+        };
+        Ok((mesh, Commands(sender), port))
+    }
+
+    /// Runs until the driver is gone.
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        let addresses: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+        self.listening(addresses.iter().filter_map(behaviour::socket_address)).await?;
+        let incoming = self.streams.accept()?;
+        tokio::spawn(incoming);
+        loop {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command).await?,
+                    None => return Ok(()),
+                },
+                event = self.swarm.select_next_some() => self.event(event).await?,
+                Some(peer) = self.lates.recv() => {
+                    if !self.streams.has_session(&peer) {
+                        self.cut_off(peer);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) -> anyhow::Result<()> {
+        match command {
+            Command::Dial { address, peer } => {
+                let at = behaviour::multiaddr(address);
+                let options = match peer {
+                    Some(peer) => {
+                        DialOpts::peer_id(behaviour::to_libp2p(&peer)).addresses(vec![at]).build()
+                    }
+                    None => DialOpts::unknown_peer_id().address(at).build(),
+                };
+                let id = options.connection_id();
+                match self.swarm.dial(options) {
+                    Ok(()) => _ = self.dials.insert(id, (address, peer)),
+                    Err(why) => {
+                        tracing::debug!(%address, "not dialled: {why}");
+                        self.inbox.input(Input::DialFailed { address, peer }).await?;
+                    }
+                }
+            }
+            Command::Close(peer) => self.cut_off(peer),
+        }
+        Ok(())
+    }
+
+    /// Whatever the peer had of us is gone with this.
+    fn cut_off(&mut self, peer: PeerId) {
+        // An error means that there was no connection.
+        _ = self.swarm.disconnect_peer_id(behaviour::to_libp2p(&peer));
+    }
+
+    async fn event(&mut self, event: SwarmEvent<BehaviourEvent>) -> anyhow::Result<()> {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
+                for (peer, at) in found {
+                    let known = behaviour::from_libp2p(&peer).zip(behaviour::socket_address(&at));
+                    let Some((peer, address)) = known else { continue };
+                    let by = FoundBy::Mdns;
+                    self.inbox.input(Input::Discovered { peer, address, by }).await?;
+                }
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => {
+                if let Err(why) = ping.result
+                    && let Some(peer) = behaviour::from_libp2p(&ping.peer)
+                {
+                    tracing::debug!(%peer, "does not answer: {why}");
+                    self.cut_off(peer);
+                }
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let dialled = self.dials.remove(&connection_id);
+                let by = if endpoint.is_dialer() { Dialled::ByUs } else { Dialled::ByThem };
+                let Some(peer) = behaviour::from_libp2p(&peer_id) else {
+                    _ = self.swarm.disconnect_peer_id(peer_id);
+                    return Ok(());
+                };
+                let seen = behaviour::socket_address(endpoint.get_remote_address());
+                // Where we dialled is where it listens; where it called from is not.
+                let Some(address) = dialled.map(|(address, _)| address).or(seen) else {
+                    return Ok(());
+                };
+                if let Some(surplus) = self.peers.connected(peer, connection_id, by) {
+                    self.swarm.close_connection(surplus);
+                }
+                self.streams.connected(peer, address);
+                let late = self.late.clone();
+                tokio::spawn(async move {
+                    sleep(CONTROL_TIMEOUT).await;
+                    // The mesh may have ended.
+                    _ = late.send(peer);
+                });
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
+                let Some(peer) = behaviour::from_libp2p(&peer_id) else { return Ok(()) };
+                self.peers.closed(peer, connection_id);
+                if num_established == 0 {
+                    self.streams.gone(peer);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some((address, peer)) = self.dials.remove(&connection_id) {
+                    let quiet = matches!(error, DialError::DialPeerConditionFalse(_));
+                    tracing::debug!(%address, quiet, "a dial failed: {error}");
+                    self.inbox.input(Input::DialFailed { address, peer }).await?;
+                }
+            }
+            SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
+                let addresses: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
+                self.listening(addresses.iter().filter_map(behaviour::socket_address)).await?;
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!("listening: {error}"),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::error!(?addresses, ?reason, "no longer listening");
+            }
+            // Strangers that failed, and steps on the way to the events above.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Tells where neighbours can reach us; loopback only when there is nothing else.
+    async fn listening(
+        &mut self,
+        addresses: impl Iterator<Item = SocketAddr>,
+    ) -> anyhow::Result<()> {
+        let all: Vec<SocketAddr> =
+            addresses.filter(|address| !address.ip().is_unspecified()).collect();
+        let outward: Vec<SocketAddr> =
+            all.iter().copied().filter(|address| !address.ip().is_loopback()).collect();
+        let mut listen = if outward.is_empty() { all } else { outward };
+        listen.sort_unstable();
+        if self.listen != listen {
+            self.listen.clone_from(&listen);
+            self.inbox.input(Input::Listening(listen)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Listens on every address, all on one port.
+async fn listen(swarm: &mut Swarm<Behaviour>, settings: &Settings) -> anyhow::Result<u16> {
+    let mut port = settings.port;
+    let mut taken = 0;
+    for ip in &settings.listen {
+        let address = SocketAddr::new(*ip, port);
+        if let Err(why) = swarm.listen_on(behaviour::multiaddr(address)) {
+            // Without IPv6 in the kernel there is nothing to listen on there.
+            if ip.is_ipv6() && taken > 0 {
+                tracing::debug!(%address, "not listening: {why}");
+                continue;
+            }
+            return Err(not_listening(address, &why.to_string()));
+        }
+        loop {
+            match swarm.select_next_some().await {
+                SwarmEvent::NewListenAddr { address, .. } => {
+                    let socket = behaviour::socket_address(&address)
+                        .ok_or_else(|| anyhow!("listening at {address}, which is not TCP"))?;
+                    port = socket.port();
+                    taken += 1;
+                    break;
+                }
+                SwarmEvent::ListenerClosed { reason, .. } => {
+                    return Err(not_listening(address, &format!("{reason:?}")));
+                }
+                _ => {}
+            }
+        }
+    }
+    if taken == 0 {
+        return Err(anyhow!("there is no address to listen on")).context("starting the mesh");
+    }
+    Ok(port)
+}
+
+fn not_listening(address: SocketAddr, why: &str) -> anyhow::Error {
+    let line = if why.contains("in use") {
+        format!(
+            "TCP port {} of {} is in use: stop the program that has it, or choose another with \
+             --mesh-port",
+            address.port(),
+            address.ip()
+        )
+    } else {
+        format!("listening on TCP {address}: {why}")
+    };
+    Failure::new(Exit::Failed, line).into()
+}
+
+impl std::fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mesh").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}

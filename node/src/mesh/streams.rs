@@ -1,0 +1,248 @@
+//! The streams to one neighbour: a control stream, and a bulk stream each way.
+//!
+//! The side with the lower PeerId opens the control stream, and again when it ends while the
+//! connection stands. Its first byte says what a stream is. Each control stream is a session: its
+//! frames go to the driver, and with it the neighbour comes and goes. A bulk stream is answered once
+//! the driver has said that the peer is admitted, and not at all when that does not come in time.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _, io::WriteHalf};
+use libp2p::{Stream, StreamProtocol};
+use libp2p_stream::Control;
+use storemesh_host::{
+    bulk,
+    frames::{read_frame, write_frame},
+};
+use storemesh_keys::PeerId;
+use storemesh_protocol::{
+    content::ChunkId,
+    terminal::{GREETING_TIMEOUT, Source},
+    wire::{CONTROL_MAX, PROTOCOL},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, FuturesAsyncWriteCompatExt as _};
+
+use super::behaviour::to_libp2p;
+use crate::{
+    counters::Traffic,
+    disk::Disk,
+    driver::{Event, Inbox, Line, Neighbour},
+    fetch::Fetcher,
+};
+
+const NAME: StreamProtocol = StreamProtocol::new(PROTOCOL);
+/// The first byte of a stream.
+const CONTROL: u8 = 0;
+const BULK: u8 = 1;
+/// Whoever opens a stream says by then what it is.
+const KIND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Before a control stream that ended is opened again.
+const REOPEN: Duration = Duration::from_millis(300);
+/// Frames that wait for one neighbour: updates of what we have, mostly.
+const FRAMES: usize = 1024;
+/// As many chunks as the composite asks of one neighbour at once, and some to spare.
+const FETCHES: usize = 256;
+
+#[derive(Clone)]
+pub(super) struct Streams {
+    me: PeerId,
+    control: Control,
+    disk: Arc<Disk>,
+    inbox: Inbox,
+    sessions: Arc<AtomicU64>,
+    peers: Arc<Mutex<BTreeMap<PeerId, Peer>>>,
+}
+
+/// A connected peer.
+struct Peer {
+    address: SocketAddr,
+    session: Option<Session>,
+}
+
+#[derive(Clone)]
+struct Session {
+    id: u64,
+    admitted: watch::Receiver<bool>,
+    traffic: Traffic,
+}
+
+impl Streams {
+    pub(super) fn new(me: PeerId, control: Control, disk: Arc<Disk>, inbox: Inbox) -> Self {
+        let (sessions, peers) = (Arc::default(), Arc::default());
+        Self { me, control, disk, inbox, sessions, peers }
+    }
+
+    /// Takes the streams that neighbours open; to be polled for as long as the mesh runs.
+    pub(super) fn accept(&mut self) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+        let mut incoming = self.control.accept(NAME).context("taking streams")?;
+        let this = self.clone();
+        Ok(async move {
+            while let Some((peer, stream)) = incoming.next().await {
+                let Some(peer) = super::behaviour::from_libp2p(&peer) else { continue };
+                let this = this.clone();
+                tokio::spawn(async move {
+                    if let Err(why) = this.take(peer, stream).await {
+                        tracing::debug!(%peer, "a stream ended: {why:#}");
+                    }
+                });
+            }
+        })
+    }
+
+    /// A connection to `peer` stands.
+    pub(super) fn connected(&self, peer: PeerId, address: SocketAddr) {
+        let mut peers = self.peers();
+        let first = !peers.contains_key(&peer);
+        peers.entry(peer).or_insert(Peer { address, session: None });
+        drop(peers);
+        if first && self.me < peer {
+            tokio::spawn(self.clone().keep_open(peer));
+        }
+    }
+
+    /// The last connection to `peer` is gone; its sessions end with it.
+    pub(super) fn gone(&self, peer: PeerId) {
+        self.peers().remove(&peer);
+    }
+
+    /// Whether a control stream to `peer` is open.
+    pub(super) fn has_session(&self, peer: &PeerId) -> bool {
+        self.peers().get(peer).is_some_and(|peer| peer.session.is_some())
+    }
+
+    /// Opens the control stream, and again, for as long as the peer is connected.
+    async fn keep_open(self, peer: PeerId) {
+        while self.peers().contains_key(&peer) {
+            let opened = open(&mut self.control.clone(), peer, CONTROL).await;
+            let ended = match opened {
+                Ok(stream) => self.session(peer, stream).await,
+                Err(why) => Err(why),
+            };
+            if let Err(why) = ended {
+                tracing::debug!(%peer, "a control stream ended: {why:#}");
+            }
+            sleep(REOPEN).await;
+        }
+    }
+
+    async fn take(self, peer: PeerId, mut stream: Stream) -> anyhow::Result<()> {
+        let mut kind = [0];
+        timeout(KIND_TIMEOUT, stream.read_exact(&mut kind)).await.context("no first byte")??;
+        match kind {
+            [CONTROL] if peer < self.me => self.session(peer, stream).await,
+            [CONTROL] => bail!("the control stream is ours to open"),
+            [BULK] => self.answer(peer, stream).await,
+            [other] => bail!("a stream of kind {other}, which this version does not know"),
+        }
+    }
+
+    async fn session(&self, peer: PeerId, stream: Stream) -> anyhow::Result<()> {
+        let id = self.sessions.fetch_add(1, Ordering::Relaxed);
+        let (frames, queue) = mpsc::channel(FRAMES);
+        let (fetches, wanted) = mpsc::channel(FETCHES);
+        let (admitted, admission) = watch::channel(false);
+        let traffic = Traffic::default();
+        let address = {
+            let mut peers = self.peers();
+            let Some(known) = peers.get_mut(&peer) else { bail!("the connection is gone") };
+            let traffic = traffic.clone();
+            known.session = Some(Session { id, admitted: admission, traffic });
+            known.address
+        };
+        let line = Line { frames, fetches };
+        let neighbour = Neighbour { line, admitted, traffic: traffic.clone() };
+        self.inbox.send(Event::NeighbourUp { peer, address, session: id, neighbour }).await?;
+
+        let (mut input, mut output) = halves(stream);
+        let from = Source::Neighbour(peer);
+        let (disk, inbox) = (self.disk.clone(), self.inbox.clone());
+        let asking = Fetcher { from, disk, inbox, traffic };
+        let control = self.control.clone();
+        let fetching = asking.run(wanted, || {
+            let mut control = control.clone();
+            async move { Ok(halves(open(&mut control, peer, BULK).await?)) }
+        });
+        let ended = tokio::select! {
+            ended = read(peer, id, &mut input, &self.inbox) => ended,
+            ended = write(&mut output, queue) => ended,
+            ended = fetching => ended.map_err(Into::into),
+        };
+        if let Some(known) = self.peers().get_mut(&peer) {
+            known.session.take_if(|session| session.id == id);
+        }
+        self.inbox.send(Event::NeighbourDown { peer, session: id }).await?;
+        ended
+    }
+
+    async fn answer(&self, peer: PeerId, stream: Stream) -> anyhow::Result<()> {
+        let session = self.peers().get(&peer).and_then(|peer| peer.session.clone());
+        let Some(Session { mut admitted, traffic, .. }) = session else {
+            bail!("asked for chunks before it greeted");
+        };
+        let wait = admitted.wait_for(|admitted| *admitted);
+        timeout(GREETING_TIMEOUT, wait).await.context("asked for chunks unadmitted")??;
+        let (mut input, mut output) = halves(stream);
+        let stored = |chunk: ChunkId| {
+            let disk = self.disk.clone();
+            async move { spawn_blocking(move || disk.serve(&chunk)).await.ok().flatten() }
+        };
+        bulk::answer(&mut input, &mut output, stored, |bytes| traffic.went(bytes)).await
+    }
+
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<PeerId, Peer>> {
+        self.peers.lock().expect("nobody panics while holding it")
+    }
+}
+
+type Halves = (Compat<futures::io::ReadHalf<Stream>>, Compat<WriteHalf<Stream>>);
+
+fn halves(stream: Stream) -> Halves {
+    let (input, output) = stream.split();
+    (input.compat(), output.compat_write())
+}
+
+async fn open(control: &mut Control, peer: PeerId, kind: u8) -> anyhow::Result<Stream> {
+    let opening = control.open_stream(to_libp2p(&peer), NAME);
+    let mut stream = timeout(KIND_TIMEOUT, opening).await.context("no stream in time")??;
+    stream.write_all(&[kind]).await?;
+    stream.flush().await?;
+    Ok(stream)
+}
+
+async fn read(
+    peer: PeerId,
+    session: u64,
+    input: &mut (impl AsyncRead + Unpin),
+    inbox: &Inbox,
+) -> anyhow::Result<()> {
+    while let Some(bytes) = read_frame(input, CONTROL_MAX).await? {
+        inbox.send(Event::NeighbourFrame { peer, session, bytes }).await?;
+    }
+    Ok(())
+}
+
+/// Until the driver lets go of the neighbour.
+async fn write(
+    output: &mut (impl AsyncWrite + Unpin),
+    mut queue: mpsc::Receiver<Vec<u8>>,
+) -> anyhow::Result<()> {
+    while let Some(frame) = queue.recv().await {
+        write_frame(output, &frame).await?;
+    }
+    Ok(())
+}

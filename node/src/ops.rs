@@ -1,0 +1,109 @@
+//! The commands that ask a running node, over its socket.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use storemesh_host::{
+    exit::Failure,
+    http::{Client, ClientError},
+    out,
+};
+
+use crate::{
+    cli::Common,
+    run::SOCKET_FILE,
+    views::{Gateway, Peer, Release, Status},
+};
+
+pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
+    let status: Status = ask(&common.data, "/v1/status")?;
+    if common.json {
+        return out::json(&status);
+    }
+    out::line(format_args!(
+        "{} of store {}, storemesh {}, {} neighbours",
+        status.name, status.store, status.version, status.neighbours
+    ))?;
+    out::line(match &status.gateway {
+        Some(Gateway { me: true, epoch, .. }) => {
+            format!("gateway: this terminal (epoch {epoch}), uplink {}", status.uplink)
+        }
+        Some(Gateway { name, peer, epoch, .. }) => {
+            format!("gateway: {} (epoch {epoch})", name.as_ref().unwrap_or(peer))
+        }
+        None => "gateway: none known yet".to_owned(),
+    })?;
+    for release in &status.releases {
+        out::line(line(release))?;
+    }
+    Ok(())
+}
+
+fn line(release: &Release) -> String {
+    let Release { product, phase, chunks_have, chunks_total, .. } = release;
+    let mut line = match (&release.running, &release.wanted) {
+        (Some(running), Some(wanted)) if running == wanted => format!("{product} {running} runs"),
+        (Some(running), Some(wanted)) => {
+            format!(
+                "{product} {running} runs, {wanted} is wanted: {phase}, {chunks_have} of {chunks_total} chunks"
+            )
+        }
+        (None, Some(wanted)) => {
+            format!("{product} {wanted} is wanted: {phase}, {chunks_have} of {chunks_total} chunks")
+        }
+        (Some(running), None) => format!("{product} {running} runs"),
+        (None, None) => format!("{product}: nothing is wanted"),
+    };
+    if let Some(note) = &release.note {
+        line.push_str(" (");
+        line.push_str(note);
+        line.push(')');
+    }
+    line
+}
+
+pub(crate) fn peers(common: &Common) -> anyhow::Result<()> {
+    let peers: Vec<Peer> = ask(&common.data, "/v1/peers")?;
+    if common.json {
+        return out::json(&peers);
+    }
+    if peers.is_empty() {
+        return out::line("no other terminal of the store is known yet");
+    }
+    out::line(format_args!(
+        "{:<20} {:<22} {:<10} {:>10} {:>10}  {}",
+        "terminal", "address", "found by", "in MB", "out MB", "state"
+    ))?;
+    for peer in &peers {
+        let state = match (peer.connected, peer.gateway) {
+            (true, true) => "gateway",
+            (true, false) => "connected",
+            (false, true) => "gateway, away",
+            (false, false) => "away",
+        };
+        let mb = |bytes: u64| format!("{}.{}", bytes / 1_000_000, bytes / 100_000 % 10);
+        out::line(format_args!(
+            "{:<20} {:<22} {:<10} {:>10} {:>10}  {state}",
+            peer.name.as_deref().unwrap_or(&peer.peer[..12]),
+            peer.address,
+            peer.found_by,
+            mb(peer.bytes_in),
+            mb(peer.bytes_out),
+        ))?;
+    }
+    Ok(())
+}
+
+fn ask<T: serde::de::DeserializeOwned>(data: &Path, path: &str) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let client = Client::unix(data.join(SOCKET_FILE));
+    let asked = runtime.context("starting the runtime")?.block_on(client.get(path));
+    asked.map_err(|why| match why {
+        ClientError::Unreachable(_) => Failure::unreachable(format!(
+            "no node runs on `{0}`: start it with `storemesh --data {0} run`",
+            data.display()
+        ))
+        .into(),
+        why @ (ClientError::Problem(_) | ClientError::Broken { .. }) => why.into(),
+    })
+}

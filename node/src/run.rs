@@ -1,0 +1,139 @@
+//! `storemesh run`: opens the data folder, listens, and runs until it is asked to stop.
+//!
+//! The rule: nothing listens before everything that can be wrong has been looked at, and the ready
+//! line comes when neighbours and local programs can call. Stopping loses nothing: what was said is
+//! on disk. When the driver or the mesh ends on its own, the process ends with its error.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use serde_json::json;
+use storemesh_host::{
+    exit::{Exit, Failure},
+    folder,
+    http::{bind_tcp, bind_unix, serve_tcp, serve_unix},
+    out, ports, stop, token,
+};
+use storemesh_keys::SecretKey;
+use storemesh_protocol::{
+    Instant,
+    terminal::{Setup, Terminal},
+};
+use tokio::runtime::{Builder, Handle};
+
+use crate::{
+    api,
+    cli::{Common, RunFlags, VERSION},
+    config::{self, Settings},
+    disk::Disk,
+    driver::{self, Driver, Reach, wall},
+    membership,
+    mesh::{self, Mesh},
+    uplink::Dialer,
+    work,
+};
+
+pub(crate) const SOCKET_FILE: &str = "api.sock";
+const TOKEN_FILE: &str = "api.token";
+/// The names in `ports.json`.
+const MESH: &str = "mesh";
+const API: &str = "api";
+/// Threads that verify, read and write chunks: on two cores more only take memory.
+const WORKERS: usize = 6;
+/// A last answer gets this long.
+const LINGER: Duration = Duration::from_secs(2);
+
+pub(crate) fn run(common: &Common, flags: RunFlags) -> anyhow::Result<()> {
+    if !membership::is_terminal(&common.data) {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "`{0}` is not a terminal's data folder yet: run `storemesh --data {0} join CODE` \
+                 with a code from HQ",
+                common.data.display()
+            ),
+        )
+        .into());
+    }
+    let end_with_stdin = flags.end_with_stdin;
+    let settings = Settings::new(flags, config::load(&common.data)?);
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(WORKERS)
+        .build()
+        .context("starting the runtime")?;
+    let done = runtime.block_on(serve(common, &settings, end_with_stdin));
+    runtime.shutdown_background();
+    done
+}
+
+async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> anyhow::Result<()> {
+    let started = std::time::Instant::now();
+    let folder = folder::open(&common.data)?;
+    let key = membership::identity(&folder)?;
+    let db = membership::db(&folder)?;
+    let setup = setup(&key, settings)?;
+    let loaded = Terminal::load(setup, &db.rows()?, Instant(0));
+    let (terminal, first) =
+        loaded.with_context(|| format!("the data folder `{}`", folder.path().display()))?;
+    let name = terminal.status(Instant(0)).name;
+
+    let disk = Arc::new(Disk::open(folder.path())?);
+    let (inbox, events) = driver::inbox();
+    let (listen, port, mdns) = (settings.listen.clone(), settings.mesh_port, settings.mdns);
+    let mesh = mesh::Settings { listen, port, mdns };
+    let (mesh, commands, mesh_port) = Mesh::start(&key, &mesh, disk.clone(), inbox.clone()).await?;
+    let api_listener = bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.api_port))).await?;
+    let api_port = api_listener.local_addr().context("asking for the API's port")?.port();
+    let api_socket = bind_unix(&folder.join(SOCKET_FILE))?;
+    let token = token::ensure(&folder.join(TOKEN_FILE))?;
+    ports::write(folder.path(), &[(MESH, mesh_port), (API, api_port)])?;
+
+    let runtime = Handle::current();
+    let uplink = Dialer { key, disk: disk.clone(), inbox: inbox.clone(), runtime };
+    let jobs = work::start(disk, inbox.clone())?;
+    let reach = Reach { mesh: commands, uplink, jobs };
+    let mut driven = Driver::new(terminal, db, events, reach, started).start(first)?;
+    let mut meshed = tokio::spawn(mesh.run());
+    let router = api::router(inbox);
+    tokio::spawn(serve_unix(api_socket, router.clone(), api::BODY_BYTES_MAX));
+    tokio::spawn(serve_tcp(api_listener, router, token, api::BODY_BYTES_MAX));
+
+    if common.json {
+        out::json(&json!({ "ready": true, "mesh_port": mesh_port, "api_port": api_port }))?;
+    } else {
+        out::line(format_args!(
+            "storemesh {VERSION} runs as {name}: neighbours on TCP port {mesh_port}, local API on \
+             TCP port {api_port} of loopback"
+        ))?;
+    }
+    tracing::info!(version = VERSION, terminal = %name, mesh_port, api_port, "the node runs");
+
+    let bug = || anyhow!("the node ended by a bug of ours: see the log");
+    let asked = tokio::select! {
+        asked = stop::wanted(end_with_stdin) => asked?,
+        ended = &mut driven => return ended.unwrap_or_else(|_| Err(bug())).and(Err(bug())),
+        ended = &mut meshed => return ended.unwrap_or_else(|_| Err(bug())).and(Err(bug())),
+    };
+    tracing::info!(asked, "stopping");
+    // Neighbours and HQ see the connections end with the mesh and the process.
+    meshed.abort();
+    _ = tokio::time::timeout(LINGER, meshed).await;
+    Ok(())
+}
+
+fn setup(key: &SecretKey, settings: &Settings) -> anyhow::Result<Setup> {
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).context("asking the machine for random bytes")?;
+    Ok(Setup {
+        me: key.peer_id(),
+        seed: u64::from_le_bytes(seed),
+        wall: wall(),
+        neighbours: settings.neighbours.clone(),
+        hq_list: settings.hq_list,
+    })
+}

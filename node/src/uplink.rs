@@ -1,0 +1,168 @@
+//! The uplink: this terminal's QUIC connection to HQ.
+//!
+//! Opening tries HQ's addresses one [`STAGGER`] after the other and takes the first that answers
+//! with any key; whether it is HQ's the composite finds out by the welcome. The first stream carries
+//! frames, ahead of everything; one more fetches chunks. Every opening is a session of its own with
+//! a new endpoint, so a network that changed under the old one does no harm.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use futures::{FutureExt as _, future::select_ok};
+use quinn::{Connection, RecvStream, SendStream};
+use storemesh_host::{
+    frames::{read_frame, write_frame},
+    quic,
+};
+use storemesh_keys::{PublicKey, SecretKey};
+use storemesh_protocol::{terminal::Source, wire::CONTROL_MAX};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    counters::Traffic,
+    disk::Disk,
+    driver::{Event, Inbox, Line},
+    fetch::Fetcher,
+};
+
+/// Between one address's try and the next one's (RFC 8305 recommends 250 ms).
+const STAGGER: Duration = Duration::from_millis(250);
+const RESOLVE: Duration = Duration::from_secs(5);
+/// Addresses tried of all that HQ's names resolve to.
+const ADDRESSES_MAX: usize = 16;
+/// Frames that wait for HQ; a terminal says little.
+const FRAMES: usize = 64;
+/// As many as the composite asks for at once, and some to spare.
+const FETCHES: usize = 256;
+/// Above that of the bulk stream, which keeps the default, 0.
+const PRIORITY: i32 = 1;
+
+/// Opens uplinks.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    pub(crate) key: SecretKey,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) inbox: Inbox,
+    pub(crate) runtime: Handle,
+}
+
+/// One session, open or opening; dropped, it is closed.
+#[derive(Debug)]
+pub(crate) struct Open(AbortHandle);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Dialer {
+    pub(crate) fn open(&self, session: u64, addresses: Vec<String>) -> Open {
+        let this = self.clone();
+        let task = async move {
+            let why = match this.session(session, &addresses).await {
+                Ok(()) => "HQ hung up".to_owned(),
+                Err(why) => format!("{why:#}"),
+            };
+            // The node may be stopping; nobody needs to hear then.
+            _ = this.inbox.send(Event::UplinkDown { session, why }).await;
+        };
+        Open(self.runtime.spawn(task).abort_handle())
+    }
+
+    async fn session(&self, session: u64, addresses: &[String]) -> anyhow::Result<()> {
+        let (connection, hq) = call(&self.key, addresses).await?;
+        // Dropped with this task, so that the other side sees the end at once.
+        let _closing = Closing(connection.clone());
+        let (out, input) = connection.open_bi().await.context("opening a stream to HQ")?;
+        out.set_priority(PRIORITY).context("preferring control frames")?;
+        let (frames, queue) = mpsc::channel(FRAMES);
+        let (fetches, wanted) = mpsc::channel(FETCHES);
+        let line = Line { frames, fetches };
+        self.inbox.send(Event::UplinkUp { session, hq, line }).await?;
+        let asking = Fetcher {
+            from: Source::Hq,
+            disk: self.disk.clone(),
+            inbox: self.inbox.clone(),
+            traffic: Traffic::default(),
+        };
+        let bulk = asking.run(wanted, || bulk_stream(&connection));
+        tokio::select! {
+            ended = read(session, input, &self.inbox) => ended,
+            ended = write(out, queue) => ended,
+            ended = bulk => Ok(ended?),
+        }
+    }
+}
+
+/// Closes the connection when the session ends, however it ends.
+struct Closing(Connection);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close(0_u32.into(), b"");
+    }
+}
+
+/// The first of HQ's addresses that answers, and the key it proved.
+pub(crate) async fn call(
+    key: &SecretKey,
+    addresses: &[String],
+) -> anyhow::Result<(Connection, PublicKey)> {
+    let resolved = resolve(addresses).await?;
+    let endpoint = quic::client_endpoint(key)?;
+    let tries = resolved.iter().enumerate().map(|(turn, address)| {
+        let endpoint = endpoint.clone();
+        async move {
+            sleep(STAGGER * u32::try_from(turn).unwrap_or(u32::MAX)).await;
+            quic::connect(&endpoint, *address).await
+        }
+        .boxed()
+    });
+    let called = select_ok(tries).await;
+    let ((connection, peer), _others) =
+        called.with_context(|| format!("HQ does not answer at {}", addresses.join(", ")))?;
+    Ok((connection, *peer.public()))
+}
+
+async fn resolve(addresses: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
+    let mut resolved = Vec::new();
+    let mut failure = None;
+    for address in addresses {
+        match timeout(RESOLVE, tokio::net::lookup_host(address)).await {
+            Ok(Ok(found)) => resolved.extend(found),
+            Ok(Err(why)) => failure = Some(format!("looking up {address}: {why}")),
+            Err(_) => failure = Some(format!("looking up {address}: no answer")),
+        }
+    }
+    resolved.truncate(ADDRESSES_MAX);
+    if resolved.is_empty() {
+        bail!(failure.unwrap_or_else(|| "this terminal knows no address of HQ".to_owned()));
+    }
+    Ok(resolved)
+}
+
+async fn bulk_stream(connection: &Connection) -> anyhow::Result<(RecvStream, SendStream)> {
+    let (output, input) = connection.open_bi().await?;
+    Ok((input, output))
+}
+
+async fn read(session: u64, mut input: RecvStream, inbox: &Inbox) -> anyhow::Result<()> {
+    while let Some(bytes) = read_frame(&mut input, CONTROL_MAX).await? {
+        inbox.send(Event::UplinkFrame { session, bytes }).await?;
+    }
+    Ok(())
+}
+
+/// Until the driver closes the session.
+async fn write(mut out: SendStream, mut queue: mpsc::Receiver<Vec<u8>>) -> anyhow::Result<()> {
+    while let Some(frame) = queue.recv().await {
+        write_frame(&mut out, &frame).await?;
+    }
+    Ok(())
+}

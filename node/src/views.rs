@@ -1,0 +1,161 @@
+//! How the terminal is, as JSON. Names of fields are part of the API; units stand last in them.
+
+use serde::{Deserialize, Serialize};
+use storemesh_protocol::{
+    terminal::{FoundBy, GatewayView, NeighbourView, ReleaseView, UplinkView},
+    wire::mesh::Phase,
+};
+
+use crate::{cli::VERSION, driver::Look};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) name: String,
+    pub(crate) peer: String,
+    pub(crate) store: String,
+    pub(crate) chain: String,
+    /// Of the node that answers.
+    pub(crate) version: String,
+    pub(crate) state: String,
+    /// Who holds HQ's lease, as far as this terminal has heard.
+    pub(crate) gateway: Option<Gateway>,
+    /// `up`, `connecting` or `none`; only the gateway keeps it up.
+    pub(crate) uplink: String,
+    /// Admitted and connected.
+    pub(crate) neighbours: usize,
+    pub(crate) listen: Vec<String>,
+    pub(crate) uptime_ms: u64,
+    pub(crate) first_neighbour_chunk_ms: Option<u64>,
+    pub(crate) releases: Vec<Release>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Gateway {
+    pub(crate) peer: String,
+    pub(crate) name: Option<String>,
+    pub(crate) epoch: u64,
+    pub(crate) me: bool,
+}
+
+/// One product. Bytes are those of chunks as they are stored, compressed where that helps.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Release {
+    pub(crate) product: String,
+    pub(crate) wanted: Option<String>,
+    pub(crate) running: Option<String>,
+    /// `waiting`, `manifest`, `staging`, `fetching`, `activating`, `running` or `failed`.
+    pub(crate) phase: String,
+    pub(crate) chunks_have: u32,
+    pub(crate) chunks_total: u32,
+    pub(crate) bytes_have: u64,
+    pub(crate) bytes_total: u64,
+    pub(crate) bytes_from_hq: u64,
+    pub(crate) bytes_from_neighbours: u64,
+    pub(crate) bytes_local: u64,
+    pub(crate) took_ms: Option<u64>,
+    /// Why it does not go on, if it does not.
+    pub(crate) note: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Peer {
+    #[expect(clippy::struct_field_names, reason = "it is the API's word")]
+    pub(crate) peer: String,
+    pub(crate) name: Option<String>,
+    pub(crate) connected: bool,
+    pub(crate) address: String,
+    /// `mdns`, `hq`, `remembered`, `configured` or `dialled us`.
+    pub(crate) found_by: String,
+    pub(crate) gateway: bool,
+    /// Chunks that came from it and went to it over this connection.
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+pub(crate) fn status(look: &Look) -> Status {
+    let status = &look.status;
+    Status {
+        name: status.name.to_string(),
+        peer: status.peer.to_string(),
+        store: status.store.to_string(),
+        chain: status.chain.to_string(),
+        version: VERSION.to_owned(),
+        state: "running".to_owned(),
+        gateway: status.gateway.as_ref().map(gateway),
+        uplink: match status.uplink {
+            UplinkView::Up => "up",
+            UplinkView::Connecting => "connecting",
+            UplinkView::None => "none",
+        }
+        .to_owned(),
+        neighbours: status.neighbours.iter().filter(|peer| peer.connected).count(),
+        listen: status.listen.iter().map(ToString::to_string).collect(),
+        uptime_ms: millis(status.uptime),
+        first_neighbour_chunk_ms: status.first_neighbour_chunk.map(millis),
+        releases: status.releases.iter().map(release).collect(),
+    }
+}
+
+pub(crate) fn peers(look: &Look) -> Vec<Peer> {
+    let peer = |view: &NeighbourView| {
+        let (bytes_in, bytes_out) = look.traffic.get(&view.peer).copied().unwrap_or_default();
+        Peer {
+            peer: view.peer.to_string(),
+            name: view.name.as_ref().map(ToString::to_string),
+            connected: view.connected,
+            address: view.address.to_string(),
+            found_by: match view.found_by {
+                Some(FoundBy::Mdns) => "mdns",
+                Some(FoundBy::Hq) => "hq",
+                Some(FoundBy::Remembered) => "remembered",
+                Some(FoundBy::Configured) => "configured",
+                Some(FoundBy::Hello) | None => "dialled us",
+            }
+            .to_owned(),
+            gateway: view.gateway,
+            bytes_in,
+            bytes_out,
+        }
+    };
+    look.status.neighbours.iter().map(peer).collect()
+}
+
+fn gateway(view: &GatewayView) -> Gateway {
+    Gateway {
+        peer: view.peer.to_string(),
+        name: view.name.as_ref().map(ToString::to_string),
+        epoch: view.epoch,
+        me: view.me,
+    }
+}
+
+fn release(view: &ReleaseView) -> Release {
+    Release {
+        product: view.product.to_string(),
+        wanted: view.wanted.as_ref().map(ToString::to_string),
+        running: view.running.as_ref().map(ToString::to_string),
+        phase: match view.phase {
+            Phase::Waiting => "waiting",
+            Phase::Manifest => "manifest",
+            Phase::Staging => "staging",
+            Phase::Fetching => "fetching",
+            Phase::Activating => "activating",
+            Phase::Running => "running",
+            Phase::Failed => "failed",
+        }
+        .to_owned(),
+        chunks_have: view.chunks_have,
+        chunks_total: view.chunks_total,
+        bytes_have: view.bytes_have,
+        bytes_total: view.bytes_total,
+        bytes_from_hq: view.bytes_from_hq,
+        bytes_from_neighbours: view.bytes_from_neighbours,
+        bytes_local: view.bytes_local,
+        took_ms: view.took.map(millis),
+        note: view.note.clone(),
+    }
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

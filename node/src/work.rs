@@ -1,0 +1,85 @@
+//! The disk's long jobs, one after the other on a thread of their own.
+//!
+//! Looking chunks up, laying out a tree, syncing and switching must not hold up the driver, and must
+//! keep their order: a tree is abandoned before it is laid out again. Each answers with one input.
+//! Storing and serving single chunks is not done here but by whoever has or wants the bytes.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use anyhow::Context as _;
+use storemesh_protocol::{
+    content::{ChunkRef, ListId, Manifest, ReleaseHead},
+    terminal::Input,
+};
+
+use crate::{disk::Disk, driver::Inbox};
+
+#[derive(Debug)]
+pub(crate) enum Job {
+    Check { list: ListId, chunks: Arc<[ChunkRef]> },
+    ReadManifest { release: ReleaseHead },
+    Stage { release: ReleaseHead, manifest: Arc<Manifest> },
+    Activate { release: ReleaseHead },
+    Abandon { release: ReleaseHead },
+}
+
+/// Where jobs go in; they end with it.
+#[derive(Debug)]
+pub(crate) struct Jobs(mpsc::Sender<Job>);
+
+impl Jobs {
+    /// The composite has few jobs under way at once, one for each product: the queue stays short.
+    pub(crate) fn put(&self, job: Job) {
+        self.0.send(job).expect("the thread ends after the last sender");
+    }
+}
+
+/// Names what stands, and then works until every sender is gone.
+pub(crate) fn start(disk: Arc<Disk>, inbox: Inbox) -> anyhow::Result<Jobs> {
+    let (jobs, queue) = mpsc::channel();
+    let work = move || {
+        for (release, manifest, current) in disk.standing() {
+            if inbox.input_blocking(Input::Standing { release, manifest, current }).is_err() {
+                return;
+            }
+        }
+        if inbox.input_blocking(Input::DiskReady).is_err() {
+            return;
+        }
+        // The driver may end before its last job is done; nobody misses the answer then.
+        for job in queue {
+            if let Some(answer) = do_one(&disk, job) {
+                _ = inbox.input_blocking(answer);
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("disk".to_owned())
+        .spawn(work)
+        .context("starting the thread that works on the disk")?;
+    Ok(Jobs(jobs))
+}
+
+fn do_one(disk: &Disk, job: Job) -> Option<Input> {
+    match job {
+        Job::Check { list, chunks } => Some(Input::Checked { list, have: disk.check(&chunks) }),
+        Job::ReadManifest { release } => Some(Input::ManifestRead {
+            release: release.id,
+            manifest: disk.read_manifest(&release).map(Arc::new),
+        }),
+        Job::Stage { release, manifest } => Some(Input::Staged {
+            release: release.id,
+            have: disk.stage(&release, manifest).map_err(|why| why.to_string()),
+        }),
+        Job::Activate { release } => {
+            Some(Input::Activated { release: release.id, done: disk.activate(&release) })
+        }
+        Job::Abandon { release } => {
+            disk.abandon(&release);
+            None
+        }
+    }
+}
