@@ -11,7 +11,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, ensure};
 use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableHandle as _,
+    Database, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition,
+    TableHandle as _,
 };
 use storemesh_protocol::{Rows, Save};
 
@@ -34,9 +35,21 @@ impl Db {
         let mut builder = Database::builder();
         builder.set_cache_size(cache_bytes);
         let redb = builder.create(path).with_context(opening)?;
+        Self::of(redb, tables).with_context(opening)
+    }
+
+    /// On another storage than a file: a disk that fails on purpose, say.
+    pub fn on(
+        storage: impl StorageBackend,
+        tables: &'static [&'static str],
+    ) -> anyhow::Result<Self> {
+        Self::of(Database::builder().create_with_backend(storage)?, tables)
+    }
+
+    fn of(redb: Database, tables: &'static [&'static str]) -> anyhow::Result<Self> {
         let db = Self { redb, tables };
-        db.refuse_unknown_tables().with_context(opening)?;
-        db.make_tables().with_context(opening)?;
+        db.refuse_unknown_tables()?;
+        db.make_tables()?;
         Ok(db)
     }
 

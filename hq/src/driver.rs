@@ -12,6 +12,7 @@
 use std::{collections::BTreeMap, thread, time::SystemTime};
 
 use anyhow::Context as _;
+use storemesh_host::db::Db;
 use storemesh_keys::{PeerId, Timestamp};
 use storemesh_protocol::{
     Instant, Save,
@@ -22,8 +23,6 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
 };
-
-use crate::db::Db;
 
 /// As many as design.md's contract has.
 const BATCH_MAX: usize = 256;
@@ -247,6 +246,7 @@ mod tests {
 
     use redb::{StorageBackend, backends::InMemoryBackend};
     use storemesh_keys::SecretKey;
+    use storemesh_protocol::hq::TABLES;
 
     use super::*;
     use crate::own_key;
@@ -292,7 +292,7 @@ mod tests {
         let root = SecretKey::generate();
         own_key::create(data.path(), &root, &"acme".parse().unwrap(), wall()).unwrap();
         let own = own_key::load(data.path(), wall()).unwrap();
-        let db = Db::on(storage).unwrap();
+        let db = Db::on(storage, TABLES).unwrap();
         let hq = Hq::load(own.signer, own.trust, &db.rows().unwrap()).unwrap();
         start(hq, db).unwrap()
     }

@@ -28,8 +28,7 @@ use crate::{
     chunks::Chunks,
     cli::{Common, ServeFlags, VERSION},
     config::{self, Settings},
-    db::{self, Db},
-    driver, own_key,
+    db, driver, own_key,
     uplink::Uplink,
 };
 
@@ -62,7 +61,7 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let chain = own.trust.chain;
     let name = own.signer.described().name.clone();
     let chunks = Chunks::open(folder.path())?;
-    let db = Db::open(&folder.join(db::FILE))?;
+    let db = db::open(&folder.join(db::FILE))?;
     let hq = Hq::load(own.signer, own.trust, &db.rows()?)
         .with_context(|| format!("reading `{}`", folder.join(db::FILE).display()))?;
 

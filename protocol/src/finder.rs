@@ -42,12 +42,22 @@ pub enum FoundBy {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    Found { peer: PeerId, address: SocketAddr, by: FoundBy },
+    Found {
+        peer: PeerId,
+        address: SocketAddr,
+        by: FoundBy,
+    },
     /// An address somebody configured without saying whose it is.
     Configured(SocketAddr),
-    Connected { peer: PeerId, address: SocketAddr },
+    Connected {
+        peer: PeerId,
+        address: SocketAddr,
+    },
     Lost(PeerId),
-    DialFailed { peer: Option<PeerId>, address: SocketAddr },
+    DialFailed {
+        peer: Option<PeerId>,
+        address: SocketAddr,
+    },
     /// It is not one of ours, or no longer: forget it until it is found again.
     Forget(PeerId),
     Tick,
@@ -324,10 +334,7 @@ mod tests {
     fn a_neighbour_that_dialled_us_is_not_dialled() {
         let mut finder = Finder::new(HIGH);
         assert_eq!(finder.handle(Instant(0), found(LOW, 1)), []);
-        assert_eq!(
-            finder.handle(Instant(1), Input::Connected { peer: LOW, address: at(9) }),
-            []
-        );
+        assert_eq!(finder.handle(Instant(1), Input::Connected { peer: LOW, address: at(9) }), []);
         assert_eq!(finder.deadline(), Instant::NEVER);
     }
 

@@ -27,16 +27,32 @@ const RETRY: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
     /// A release stands on disk; `current` when it is the one that runs.
-    Standing { release: ReleaseHead, manifest: Arc<Manifest>, current: bool },
+    Standing {
+        release: ReleaseHead,
+        manifest: Arc<Manifest>,
+        current: bool,
+    },
     /// All that stands has been named: work may begin.
     Ready,
     Wanted(Verified<Wanted>),
-    Checked { list: ListId, have: Bits },
-    ManifestRead { release: ReleaseId, manifest: Result<Arc<Manifest>, String> },
-    Staged { release: ReleaseId, have: Result<Bits, String> },
+    Checked {
+        list: ListId,
+        have: Bits,
+    },
+    ManifestRead {
+        release: ReleaseId,
+        manifest: Result<Arc<Manifest>, String>,
+    },
+    Staged {
+        release: ReleaseId,
+        have: Result<Bits, String>,
+    },
     /// The swarm has all chunks of this list.
     Complete(ListId),
-    Activated { release: ReleaseId, done: Result<(), String> },
+    Activated {
+        release: ReleaseId,
+        done: Result<(), String>,
+    },
     Tick,
 }
 
@@ -195,9 +211,8 @@ impl Installer {
             version: wanted.release.version.clone(),
         }));
         // What is being switched to at this moment goes through first.
-        let over = |job: &mut Job| {
-            job.release.id != wanted.release.id && job.phase != Phase::Activating
-        };
+        let over =
+            |job: &mut Job| job.release.id != wanted.release.id && job.phase != Phase::Activating;
         if let Some(job) = product.job.take_if(over) {
             if job.phase != Phase::Running {
                 outputs.push(Output::Abandon { release: job.release.clone() });
@@ -285,11 +300,7 @@ impl Installer {
     }
 
     /// Two releases may share a list, so one that goes away may leave its lists behind.
-    fn drop_unless_standing(
-        &self,
-        lists: impl Iterator<Item = ListId>,
-        outputs: &mut Vec<Output>,
-    ) {
+    fn drop_unless_standing(&self, lists: impl Iterator<Item = ListId>, outputs: &mut Vec<Output>) {
         for list in lists {
             let used = self.products.values().any(|product| {
                 let standing = product.running.iter().chain(&product.previous);

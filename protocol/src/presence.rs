@@ -18,7 +18,10 @@ pub(crate) enum Input {
     /// Something about this terminal is not as it was.
     Changed,
     /// A neighbour told how it is.
-    Told { peer: PeerId, presence: Presence },
+    Told {
+        peer: PeerId,
+        presence: Presence,
+    },
     /// An admitted neighbour, of which nothing is known yet.
     NeighbourUp(PeerId),
     NeighbourLost(PeerId),

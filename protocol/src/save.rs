@@ -68,10 +68,8 @@ impl Rows {
         key: &[u8],
     ) -> Result<Option<T>, BadRow> {
         let Some(value) = self.0.get(&(table.to_owned(), key.to_vec())) else { return Ok(None) };
-        let bad = |why: minicbor::decode::Error| BadRow {
-            table: table.to_owned(),
-            why: why.to_string(),
-        };
+        let bad =
+            |why: minicbor::decode::Error| BadRow { table: table.to_owned(), why: why.to_string() };
         minicbor::decode(value).map(Some).map_err(bad)
     }
 }

@@ -15,7 +15,7 @@ use storemesh_protocol::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{db::Db, driver, own_key};
+use crate::{db, driver, own_key};
 
 struct World {
     data: TempDir,
@@ -32,7 +32,7 @@ async fn world() -> World {
 
 async fn start(data: TempDir) -> World {
     let own = own_key::load(data.path(), driver::wall()).unwrap();
-    let db = Db::open(&data.path().join("hq.redb")).unwrap();
+    let db = db::open(&data.path().join(db::FILE)).unwrap();
     let chain = own.trust.chain;
     let hq = Hq::load(own.signer, own.trust, &db.rows().unwrap()).unwrap();
     let (inbox, _) = driver::start(hq, db).unwrap();

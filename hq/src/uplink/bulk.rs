@@ -1,21 +1,14 @@
 //! The bulk streams: chunks on request.
 //!
-//! The rule: each request is answered, in order, with a head and then as many raw bytes as the
-//! head says; a chunk HQ does not hold, or cannot read, has none. The terminal writes requests
-//! ahead, QUIC keeps them for us, and one chunk at a time is in our memory, so that a slow
-//! terminal costs a chunk a stream. A request that does not read ends its stream, not the link.
+//! The rule: a terminal writes requests ahead, QUIC keeps them for us, and one chunk at a time is
+//! in our memory, so that a slow terminal costs a chunk a stream (`storemesh_host::bulk`). A
+//! request that does not read ends its stream, not the link.
 
 use std::sync::Arc;
 
 use quinn::{Connection, RecvStream, SendStream};
-use storemesh_host::frames::{read_frame, write_frame};
-use storemesh_protocol::{
-    content::ChunkId,
-    wire::{
-        self,
-        bulk::{HEAD_MAX, Reply, Request},
-    },
-};
+use storemesh_host::bulk;
+use storemesh_protocol::content::ChunkId;
 use tokio::{
     sync::Semaphore,
     task::{JoinSet, spawn_blocking},
@@ -45,24 +38,17 @@ pub(super) async fn serve(connection: &Connection, chunks: &Chunks) {
 }
 
 async fn answer(mut out: SendStream, mut input: RecvStream, chunks: Chunks) -> anyhow::Result<()> {
-    while let Some(frame) = read_frame(&mut input, HEAD_MAX).await? {
-        let Request { chunk } = wire::decode(&frame)?;
-        let stored = stored_form(chunk, &chunks).await?;
-        let length = u32::try_from(stored.len())?;
-        write_frame(&mut out, &wire::encode(&Reply { chunk, length })).await?;
-        out.write_all(&stored).await?;
-    }
+    let stored = |chunk| stored_form(chunk, chunks.clone());
+    bulk::answer(&mut input, &mut out, stored, |_| {}).await?;
     out.finish()?;
     Ok(())
 }
 
-async fn stored_form(chunk: ChunkId, chunks: &Chunks) -> anyhow::Result<Vec<u8>> {
-    let chunks = chunks.clone();
-    let stored = spawn_blocking(move || chunks.read(&chunk)).await?;
-    Ok(stored
-        .unwrap_or_else(|why| {
-            tracing::error!("{why:#}");
-            None
-        })
-        .unwrap_or_default())
+/// None where HQ does not hold it, or cannot read it.
+async fn stored_form(chunk: ChunkId, chunks: Chunks) -> Option<Vec<u8>> {
+    let stored = spawn_blocking(move || chunks.read(&chunk)).await.ok()?;
+    stored.unwrap_or_else(|why| {
+        tracing::error!("{why:#}");
+        None
+    })
 }

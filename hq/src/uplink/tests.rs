@@ -20,7 +20,7 @@ use storemesh_protocol::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{db::Db, driver, own_key};
+use crate::{db, driver, own_key};
 
 /// HQ without its admin API.
 struct World {
@@ -38,7 +38,7 @@ fn world() -> World {
     own_key::create(data.path(), &root, &"acme".parse().unwrap(), driver::wall()).unwrap();
     let own = own_key::load(data.path(), driver::wall()).unwrap();
     assert_eq!(own.trust.chain, ChainId::of_root(root.public()));
-    let db = Db::open(&data.path().join("hq.redb")).unwrap();
+    let db = db::open(&data.path().join("hq.redb")).unwrap();
     let hq = Hq::load(own.signer, own.trust, &db.rows().unwrap()).unwrap();
     let (inbox, _) = driver::start(hq, db).unwrap();
     let chunks = Chunks::open(data.path()).unwrap();

@@ -3,8 +3,8 @@
 //! Who is alive is kept in memory alone and heard anew after a restart; addresses are saved when
 //! they change, since a terminal may ask for its neighbours before any of them has called again.
 
-use std::collections::BTreeMap;
 use core::net::SocketAddr;
+use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use storemesh_keys::{Name, PeerId, Timestamp};
@@ -126,7 +126,12 @@ impl Fleet {
     }
 
     /// A connection ended. Whether its terminal is well only its store's gateway can tell now.
-    pub(super) fn gone(&mut self, peer: PeerId, members: impl Iterator<Item = PeerId>, was_gateway: bool) {
+    pub(super) fn gone(
+        &mut self,
+        peer: PeerId,
+        members: impl Iterator<Item = PeerId>,
+        was_gateway: bool,
+    ) {
         if was_gateway {
             // Nobody reports on this store until another terminal is its gateway.
             for member in members {
@@ -154,11 +159,14 @@ impl Fleet {
             seen.and_then(|s| s.presence.products.iter().find(|p| p.product == *product))
         };
         let products = releases.wanted().map(|wanted| {
-            let state = said(wanted.product());
+            let said = said(wanted.product());
+            let running = said.and_then(|s| s.running.clone());
+            // What it said of the release that was wanted before does not count for this one.
+            let state = said.filter(|s| s.wanted == wanted.release.version);
             ProductRow {
                 product: wanted.product().clone(),
                 wanted: Some(wanted.release.version.clone()),
-                running: state.and_then(|s| s.running.clone()),
+                running,
                 phase: state.map_or(Phase::Waiting, |s| s.phase),
                 chunks_have: state.map_or(0, |s| s.chunks_have),
                 chunks_total: state.map_or(wanted.release.chunks, |s| s.chunks_total),

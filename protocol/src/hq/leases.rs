@@ -40,9 +40,8 @@ impl Leases {
         for row in rows.read::<HqSigned<Lease>>(LEASES) {
             let (_, signed) = row?;
             let why = |why| BadRow { table: LEASES.to_owned(), why: format!("{why}") };
-            let lease = signed
-                .verify(trust, Timestamp(0), storemesh_keys::Expiry::Ignored)
-                .map_err(why)?;
+            let lease =
+                signed.verify(trust, Timestamp(0), storemesh_keys::Expiry::Ignored).map_err(why)?;
             by_store.insert(lease.store.clone(), lease);
         }
         Ok(Self { by_store })

@@ -117,7 +117,10 @@ impl Hq {
                 Ok(certificate) => certificate,
                 Err(why) => {
                     outputs.push(send(id, &self.welcome(Vec::new())));
-                    outputs.extend(refuse(id, format!("HQ does not take this terminal's certificate: {why}")));
+                    outputs.extend(refuse(
+                        id,
+                        format!("HQ does not take this terminal's certificate: {why}"),
+                    ));
                     return Ok(());
                 }
             };
@@ -125,12 +128,12 @@ impl Hq {
             if certificate.peer != peer {
                 return Err("came with another terminal's certificate".to_owned());
             }
-            if self.registry.terminal(&peer).is_none() {
+            let known = self.registry.terminal(&peer);
+            if known.is_none_or(|known| !known.is_certified_by(&certificate)) {
                 outputs.push(send(id, &self.welcome(Vec::new())));
-                outputs.extend(refuse(
-                    id,
-                    "HQ does not know this terminal: join it anew with a new code".to_owned(),
-                ));
+                let why = "HQ does not know this terminal, or has given it another certificate \
+                           since: join it anew with a new code, in an empty data folder";
+                outputs.extend(refuse(id, why.to_owned()));
                 return Ok(());
             }
             let (name, store) = (certificate.name.clone(), certificate.store.clone());
@@ -174,13 +177,15 @@ impl Hq {
         };
         match self.leases.ask(&self.signer, &member.store, peer, holder, wall) {
             Ruling::Granted { lease, save } => {
-                outputs.extend(save.map(Output::Save));
-                outputs.push(Output::Gateway {
-                    store: member.store.clone(),
-                    peer,
-                    name: member.name.clone(),
-                    epoch: lease.epoch,
-                });
+                if let Some(save) = save {
+                    outputs.push(Output::Save(save));
+                    outputs.push(Output::Gateway {
+                        store: member.store.clone(),
+                        peer,
+                        name: member.name.clone(),
+                        epoch: lease.epoch,
+                    });
+                }
                 let lease = Some(lease.signed().clone());
                 outputs.push(send(id, &FromHq { lease, ..FromHq::default() }));
                 for wanted in self.releases.wanted() {

@@ -19,7 +19,7 @@ use storemesh_keys::{HqSigner, Name, PeerId, Timestamp, Trust};
 use self::{fleet::Fleet, leases::Leases, link::Link, registry::Registry, releases::Releases};
 pub use self::{
     fleet::{FleetRow, ProductRow},
-    order::{Answer, Order, Refusal},
+    order::{Answer, Order, Refusal, ReleaseRow, StoreRow},
     registry::{CERTIFICATE_VALID, INVITATION_VALID},
 };
 use crate::{BadRow, Instant, Rows, Save};
@@ -41,12 +41,23 @@ pub const TABLES: &[&str] = &[
 #[derive(Debug)]
 pub enum Input {
     /// A connection stands, and the handshake proved that `peer` holds its key.
-    Connected { link: LinkId, peer: PeerId },
+    Connected {
+        link: LinkId,
+        peer: PeerId,
+    },
     /// A whole frame of its control stream.
-    Frame { link: LinkId, bytes: Vec<u8> },
-    Disconnected { link: LinkId },
+    Frame {
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
+    Disconnected {
+        link: LinkId,
+    },
     /// An operator or an operator's program wants something; answered under the same ticket.
-    Order { ticket: u64, order: Order },
+    Order {
+        ticket: u64,
+        order: Order,
+    },
     /// The [`Hq::deadline`] has come.
     Tick,
 }
@@ -54,16 +65,38 @@ pub enum Input {
 #[derive(Debug)]
 pub enum Output {
     Save(Save),
-    Send { link: LinkId, frame: Vec<u8> },
+    Send {
+        link: LinkId,
+        frame: Vec<u8>,
+    },
     /// Let what was sent go out, then close.
-    Close { link: LinkId, why: String },
+    Close {
+        link: LinkId,
+        why: String,
+    },
     /// `link` is a terminal of ours: it may fetch chunks.
-    Admitted { link: LinkId, name: Name, store: Name },
-    Answer { ticket: u64, answer: Result<Answer, Refusal> },
+    Admitted {
+        link: LinkId,
+        name: Name,
+        store: Name,
+    },
+    Answer {
+        ticket: u64,
+        answer: Result<Answer, Refusal>,
+    },
     /// From now on `peer` speaks for its store.
-    Gateway { store: Name, peer: PeerId, name: Name, epoch: u64 },
+    Gateway {
+        store: Name,
+        peer: PeerId,
+        name: Name,
+        epoch: u64,
+    },
     /// A terminal joined its store.
-    Enrolled { store: Name, peer: PeerId, name: Name },
+    Enrolled {
+        store: Name,
+        peer: PeerId,
+        name: Name,
+    },
 }
 
 #[derive(Debug)]

@@ -36,9 +36,14 @@ pub enum Order {
 pub enum Answer {
     Done,
     Stores(Vec<StoreRow>),
-    Invited { until: Timestamp },
+    Invited {
+        until: Timestamp,
+    },
     /// The release stands; `new` tells it from one that stood before with the same content.
-    Released { id: ReleaseId, new: bool },
+    Released {
+        id: ReleaseId,
+        new: bool,
+    },
     Releases(Vec<ReleaseRow>),
     Fleet(Vec<FleetRow>),
 }
@@ -68,13 +73,17 @@ pub enum Refusal {
         "{product} {version} is published already with other content: publish this under another version"
     )]
     OtherContent { product: Name, version: Name },
-    #[error("there is no release {product} {version}: publish it, or see `storemesh-hq release list`")]
+    #[error(
+        "there is no release {product} {version}: publish it, or see `storemesh-hq release list`"
+    )]
     NoRelease { product: Name, version: Name },
     #[error("a code may be valid for at most {most_days} days, not {days}")]
     ValidTooLong { days: u64, most_days: u64 },
     #[error("HQ has {0} stores, the most there may be")]
     TooManyStores(usize),
-    #[error("store {0} has {1} codes that nobody used yet, the most there may be: wait until some expire")]
+    #[error(
+        "store {0} has {1} codes that nobody used yet, the most there may be: wait until some expire"
+    )]
     TooManyInvitations(Name, usize),
 }
 
@@ -128,8 +137,8 @@ impl Hq {
 
     fn fleet_rows(&self) -> Vec<FleetRow> {
         let row = |(peer, terminal): (_, &super::registry::Terminal)| {
-            let gateway = self.leases.holder(&terminal.store) == Some(peer)
-                && self.link_of(peer).is_some();
+            let gateway =
+                self.leases.holder(&terminal.store) == Some(peer) && self.link_of(peer).is_some();
             self.fleet.row(peer, terminal, gateway, self.link_of(peer).is_some(), &self.releases)
         };
         self.registry.terminals().map(row).collect()

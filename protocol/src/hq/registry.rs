@@ -63,6 +63,13 @@ pub(super) struct Terminal {
     serial: u64,
 }
 
+impl Terminal {
+    /// Whether `certificate` is the last one this terminal was given.
+    pub(super) fn is_certified_by(&self, certificate: &Certificate) -> bool {
+        self.store == certificate.store && self.serial == certificate.serial
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Registry {
     stores: BTreeMap<Name, Store>,
@@ -169,7 +176,11 @@ impl Registry {
         }
         let store = invitation.store.clone();
         match invitation.used_by {
-            Some(user) if user == peer => {}
+            // The answer may have been lost, and the terminal asks again.
+            Some(user)
+                if user == peer
+                    && wall <= invitation.until
+                    && self.terminals.get(&peer).is_some_and(|t| t.store == store) => {}
             Some(user) => {
                 let name = self.terminals.get(&user).map_or("another", |t| t.name.as_ref());
                 return Err(format!(

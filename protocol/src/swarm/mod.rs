@@ -63,30 +63,66 @@ pub(crate) enum Input {
     NeighbourUp(PeerId),
     NeighbourLost(PeerId),
     /// Everything `peer` has of a list.
-    Have { peer: PeerId, list: ListId, chunks: Bits },
+    Have {
+        peer: PeerId,
+        list: ListId,
+        chunks: Bits,
+    },
     /// What it has since.
-    Got { peer: PeerId, list: ListId, chunks: Vec<u32> },
+    Got {
+        peer: PeerId,
+        list: ListId,
+        chunks: Vec<u32>,
+    },
     /// Get what is missing, and let the neighbours have what is there.
-    Seek { chunks: Arc<[ChunkRef]>, have: Bits },
+    Seek {
+        chunks: Arc<[ChunkRef]>,
+        have: Bits,
+    },
     /// Neither sought nor served any longer.
     Drop(ListId),
     /// This terminal is the gateway, and HQ is on the line.
     HqUp,
     HqDown,
-    Fetched { from: Source, chunk: ChunkId, bytes: u32 },
-    NotFetched { from: Source, chunk: ChunkId, why: FetchError },
+    Fetched {
+        from: Source,
+        chunk: ChunkId,
+        bytes: u32,
+    },
+    NotFetched {
+        from: Source,
+        chunk: ChunkId,
+        why: FetchError,
+    },
     Tick,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Output {
-    Fetch { from: Source, chunk: ChunkRef },
-    Cancel { from: Source, chunk: ChunkId },
-    TellHave { peer: PeerId, list: ListId, chunks: Bits },
-    TellGot { peer: PeerId, list: ListId, chunks: Vec<u32> },
+    Fetch {
+        from: Source,
+        chunk: ChunkRef,
+    },
+    Cancel {
+        from: Source,
+        chunk: ChunkId,
+    },
+    TellHave {
+        peer: PeerId,
+        list: ListId,
+        chunks: Bits,
+    },
+    TellGot {
+        peer: PeerId,
+        list: ListId,
+        chunks: Vec<u32>,
+    },
     Complete(ListId),
     /// It sent what it should not have.
-    Suspect { from: Source, why: String },
+    Suspect {
+        from: Source,
+        why: String,
+    },
 }
 
 #[derive(Debug)]

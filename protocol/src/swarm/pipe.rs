@@ -68,9 +68,7 @@ impl Pipe {
             Kind::Neighbour => 2,
         };
         let asked = self.in_flight.len();
-        !self.rests(now)
-            && asked < REQUESTS_MAX
-            && (asked < few || self.bytes < self.window())
+        !self.rests(now) && asked < REQUESTS_MAX && (asked < few || self.bytes < self.window())
     }
 
     pub(super) fn rests(&self, now: Instant) -> bool {

@@ -13,9 +13,7 @@ use storemesh_keys::{Certificate, Expiry, HqSigned, Name, PeerId, Verified};
 
 use super::{NEIGHBOURS, Output, Source, Terminal, mesh};
 use crate::{
-    Instant, Save, finder, gateway, presence, swarm,
-    terminal::FoundBy,
-    wire::mesh::Hello,
+    Instant, Save, finder, gateway, presence, swarm, terminal::FoundBy, wire::mesh::Hello,
 };
 
 /// HQ's certificates count so much longer in the store: the grace of a long outage.
@@ -35,7 +33,9 @@ pub(super) struct Neighbour {
 pub(super) enum Stage {
     /// Its certificate is awaited until then.
     Greeting(Instant),
-    Admitted { name: Name },
+    Admitted {
+        name: Name,
+    },
 }
 
 impl Neighbour {

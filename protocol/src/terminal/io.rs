@@ -36,38 +36,81 @@ pub enum Input {
     /// The program listens on these addresses; replaces what was said before.
     Listening(Vec<SocketAddr>),
     /// Somebody announced `peer` at `address`.
-    Discovered { peer: PeerId, address: SocketAddr, by: FoundBy },
+    Discovered {
+        peer: PeerId,
+        address: SocketAddr,
+        by: FoundBy,
+    },
     /// A connection stands, whoever dialled, and the handshake proved `peer`. Once per neighbour.
-    Connected { peer: PeerId, address: SocketAddr },
+    Connected {
+        peer: PeerId,
+        address: SocketAddr,
+    },
     /// The last connection to `peer` is gone, or no longer answers.
-    Disconnected { peer: PeerId },
+    Disconnected {
+        peer: PeerId,
+    },
     /// A dial we asked for came to nothing.
-    DialFailed { address: SocketAddr, peer: Option<PeerId> },
+    DialFailed {
+        address: SocketAddr,
+        peer: Option<PeerId>,
+    },
     /// A whole frame of `peer`'s control stream.
-    Frame { peer: PeerId, bytes: Vec<u8> },
+    Frame {
+        peer: PeerId,
+        bytes: Vec<u8>,
+    },
 
     /// The uplink's handshake is done; `hq` is the key it proved.
-    UplinkUp { hq: PublicKey },
+    UplinkUp {
+        hq: PublicKey,
+    },
     UplinkFrame(Vec<u8>),
     /// The uplink could not be opened, or ended.
-    UplinkDown { why: String },
+    UplinkDown {
+        why: String,
+    },
 
     /// A release's directory stands complete on disk, found at start.
-    Standing { release: ReleaseHead, manifest: Arc<Manifest>, current: bool },
+    Standing {
+        release: ReleaseHead,
+        manifest: Arc<Manifest>,
+        current: bool,
+    },
     /// All that stands has been named, and the disk is ready for work.
     DiskReady,
     /// Answers [`Output::Check`]: which of the list's chunks are on this disk.
-    Checked { list: ListId, have: Bits },
+    Checked {
+        list: ListId,
+        have: Bits,
+    },
     /// Answers [`Output::ReadManifest`]; the error is for a person.
-    ManifestRead { release: ReleaseId, manifest: Result<Arc<Manifest>, String> },
+    ManifestRead {
+        release: ReleaseId,
+        manifest: Result<Arc<Manifest>, String>,
+    },
     /// Answers [`Output::Stage`]: which chunks of the content are in the staged tree, written from
     /// what the disk already held.
-    Staged { release: ReleaseId, have: Result<Bits, String> },
+    Staged {
+        release: ReleaseId,
+        have: Result<Bits, String>,
+    },
     /// `chunk` was verified and written where it belongs; `bytes` is what crossed the wire.
-    Fetched { from: Source, chunk: ChunkId, bytes: u32 },
-    NotFetched { from: Source, chunk: ChunkId, why: FetchError },
+    Fetched {
+        from: Source,
+        chunk: ChunkId,
+        bytes: u32,
+    },
+    NotFetched {
+        from: Source,
+        chunk: ChunkId,
+        why: FetchError,
+    },
     /// Answers [`Output::Activate`]. Rows that must change with the switch are saved by the machine.
-    Activated { release: ReleaseId, done: Result<(), String> },
+    Activated {
+        release: ReleaseId,
+        done: Result<(), String>,
+    },
     /// The [`super::Terminal::deadline`] has come.
     Tick,
 }
@@ -77,37 +120,73 @@ pub enum Output {
     Save(Save),
 
     /// Connect to this address; `peer`, where known, must be who answers.
-    Dial { address: SocketAddr, peer: Option<PeerId> },
+    Dial {
+        address: SocketAddr,
+        peer: Option<PeerId>,
+    },
     /// Cut the connection to `peer`, and forget its streams.
-    Close { peer: PeerId, why: String },
-    Send { peer: PeerId, frame: Vec<u8> },
+    Close {
+        peer: PeerId,
+        why: String,
+    },
+    Send {
+        peer: PeerId,
+        frame: Vec<u8>,
+    },
     /// `peer`'s certificate is good: it may fetch chunks.
-    Admitted { peer: PeerId, name: Name },
+    Admitted {
+        peer: PeerId,
+        name: Name,
+    },
 
     /// Open the uplink to the first of these that answers. Ignored when it is open.
-    OpenUplink { addresses: Vec<String> },
+    OpenUplink {
+        addresses: Vec<String>,
+    },
     CloseUplink,
     SendUp(Vec<u8>),
 
     /// Ask `from` for this chunk, verify it, write it down, and say so.
-    Fetch { from: Source, chunk: ChunkRef },
+    Fetch {
+        from: Source,
+        chunk: ChunkRef,
+    },
     /// The chunk came from elsewhere: drop the request where it has not been sent.
-    Cancel { from: Source, chunk: ChunkId },
+    Cancel {
+        from: Source,
+        chunk: ChunkId,
+    },
 
     /// Look which of these chunks are on disk, verifying them.
-    Check { list: ListId, chunks: Arc<[ChunkRef]> },
+    Check {
+        list: ListId,
+        chunks: Arc<[ChunkRef]>,
+    },
     /// All pieces of the release's manifest are on disk: read it.
-    ReadManifest { release: ReleaseHead },
+    ReadManifest {
+        release: ReleaseHead,
+    },
     /// Make room, lay out the tree, and fill in what the disk already holds. From now on fetched
     /// chunks of this release are also written into the tree.
-    Stage { release: ReleaseHead, manifest: Arc<Manifest> },
+    Stage {
+        release: ReleaseHead,
+        manifest: Arc<Manifest>,
+    },
     /// Nothing is lacking: sync the tree, switch to it, and drop what only the download needed.
-    Activate { release: ReleaseHead, manifest: Arc<Manifest> },
+    Activate {
+        release: ReleaseHead,
+        manifest: Arc<Manifest>,
+    },
     /// Another release is wanted now: drop what this one has staged.
-    Abandon { release: ReleaseHead },
+    Abandon {
+        release: ReleaseHead,
+    },
 
     /// For the log: a neighbour or HQ sent what it should not.
-    Reject { from: Source, why: String },
+    Reject {
+        from: Source,
+        why: String,
+    },
     /// For the log and the shopkeeper.
     Event(Event),
 }
@@ -121,14 +200,38 @@ impl Output {
 /// What a shopkeeper would notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    Gateway { peer: PeerId, name: Option<Name>, epoch: u64, me: bool },
-    Wanted { product: Name, version: Name },
-    Complete { product: Name, version: Name, chunks: u32 },
-    Running { product: Name, version: Name, took_ms: u64 },
+    Gateway {
+        peer: PeerId,
+        name: Option<Name>,
+        epoch: u64,
+        me: bool,
+    },
+    Wanted {
+        product: Name,
+        version: Name,
+    },
+    Complete {
+        product: Name,
+        version: Name,
+        chunks: u32,
+    },
+    Running {
+        product: Name,
+        version: Name,
+        took_ms: u64,
+    },
     /// The release cannot be installed for now.
-    Failed { product: Name, version: Name, why: String },
+    Failed {
+        product: Name,
+        version: Name,
+        why: String,
+    },
     /// HQ cannot be reached, or hung up.
-    Unreachable { why: String },
+    Unreachable {
+        why: String,
+    },
     /// HQ refuses this terminal.
-    Refused { why: String },
+    Refused {
+        why: String,
+    },
 }

@@ -84,11 +84,8 @@ impl Join {
             }
             self.stage = Stage::Asked;
             let secret = self.code.secret();
-            let enrolment = Enrolment {
-                chain: self.code.chain(),
-                peer: self.me,
-                name: self.name.clone(),
-            };
+            let enrolment =
+                Enrolment { chain: self.code.chain(), peer: self.me, name: self.name.clone() };
             let proof = Signed::sign(secret, &enrolment);
             let enrol = Some(Enrol { invitation: secret.public(), proof });
             outputs.push(send(&ToHq { enrol, ..ToHq::default() }));

@@ -153,7 +153,11 @@ pub(super) fn tell_have(peer: PeerId, list: ListId, chunks: Bits) -> Output {
     send(peer, &Frame { have: Some(Have { list, chunks }), ..Frame::default() })
 }
 
-pub(super) fn tell_got(peer: PeerId, list: ListId, chunks: Vec<u32>) -> impl Iterator<Item = Output> {
+pub(super) fn tell_got(
+    peer: PeerId,
+    list: ListId,
+    chunks: Vec<u32>,
+) -> impl Iterator<Item = Output> {
     let parts: Vec<Vec<u32>> = chunks.chunks(GOT_MAX).map(<[u32]>::to_vec).collect();
     parts.into_iter().map(move |chunks| {
         send(peer, &Frame { got: Some(Got { list, chunks }), ..Frame::default() })

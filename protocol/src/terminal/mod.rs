@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use storemesh_keys::{Expiry, HqSigned, PeerId, Timestamp, Trust, VerifyError};
 
+use self::{admission::Neighbour, uplink::Uplink};
 pub use self::{
     admission::{CERTIFICATE_GRACE, GREETING_TIMEOUT},
     io::{Event, FetchError, Input, Output, Source},
@@ -27,7 +28,6 @@ pub use self::{
     status::{GatewayView, NeighbourView, ReleaseView, Status, UplinkView},
 };
 pub use crate::finder::FoundBy;
-use self::{admission::Neighbour, uplink::Uplink};
 use crate::{
     BadRow, HqClock, Instant, Lease, Rows, Save, Wanted,
     finder::{self, Finder},
@@ -99,11 +99,7 @@ impl Terminal {
     ///
     /// # Errors
     /// Says what the person at the terminal should do.
-    pub fn load(
-        setup: Setup,
-        rows: &Rows,
-        now: Instant,
-    ) -> Result<(Self, Vec<Output>), LoadError> {
+    pub fn load(setup: Setup, rows: &Rows, now: Instant) -> Result<(Self, Vec<Output>), LoadError> {
         let membership = Membership::load(rows)?.ok_or(LoadError::NotJoined)?;
         let found = membership.certificate.peer;
         if found != setup.me {
@@ -138,7 +134,11 @@ impl Terminal {
             let (_, known) = row?;
             for address in known.listen {
                 let by = FoundBy::Remembered;
-                terminal.find(now, finder::Input::Found { peer: known.peer, address, by }, &mut outputs);
+                terminal.find(
+                    now,
+                    finder::Input::Found { peer: known.peer, address, by },
+                    &mut outputs,
+                );
             }
         }
         for address in setup.neighbours {

@@ -24,7 +24,9 @@ pub(super) enum Uplink {
     Down,
     Opening,
     /// The other end holds this key; whether it is HQ's is not known yet.
-    Greeting { hq: PublicKey },
+    Greeting {
+        hq: PublicKey,
+    },
     Up,
 }
 
@@ -132,13 +134,10 @@ impl Terminal {
     }
 
     /// As the gateway: how this terminal and its neighbours are.
-    pub(super) fn report(
-        &self,
-        neighbours: Vec<(PeerId, Presence)>,
-        outputs: &mut Vec<Output>,
-    ) {
+    pub(super) fn report(&self, neighbours: Vec<(PeerId, Presence)>, outputs: &mut Vec<Output>) {
         let mine = TerminalState { peer: self.me, presence: self.presence() };
-        let states = neighbours.into_iter().map(|(peer, presence)| TerminalState { peer, presence });
+        let states =
+            neighbours.into_iter().map(|(peer, presence)| TerminalState { peer, presence });
         let terminals = std::iter::once(mine).chain(states).take(TERMINALS_MAX).collect();
         outputs.push(send(&ToHq { report: Some(Report { terminals }), ..ToHq::default() }));
     }

@@ -2,7 +2,11 @@
 
 use core::net::SocketAddr;
 
-use minicbor::{Decoder, Encoder, decode::Error as Unread, encode::{Error as Unwritten, Write}};
+use minicbor::{
+    Decoder, Encoder,
+    decode::Error as Unread,
+    encode::{Error as Unwritten, Write},
+};
 
 /// More than these in one list are skipped unread.
 const MAX: usize = 16;
@@ -20,10 +24,7 @@ pub(crate) fn encode<C, W: Write>(
     Ok(())
 }
 
-pub(crate) fn decode<C>(
-    d: &mut Decoder<'_>,
-    _: &mut C,
-) -> Result<Vec<SocketAddr>, Unread> {
+pub(crate) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<SocketAddr>, Unread> {
     let mut addresses = Vec::new();
     for text in d.array_iter::<&str>()? {
         // An address this version cannot read is one it cannot dial.

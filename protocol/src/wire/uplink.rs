@@ -7,7 +7,9 @@
 use core::net::SocketAddr;
 
 use minicbor::{Decode, Encode};
-use storemesh_keys::{Certificate, Enrolment, HqSigned, Name, OnlineKey, PeerId, PublicKey, Signed};
+use storemesh_keys::{
+    Certificate, Enrolment, HqSigned, Name, OnlineKey, PeerId, PublicKey, Signed,
+};
 
 use crate::{
     statements::{Lease, Wanted},

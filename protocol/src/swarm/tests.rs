@@ -1,0 +1,216 @@
+//! The swarm machine on its own; whole stores are tried in the simulator.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::content::{ChunkRef, pack};
+
+const ME_SEED: u64 = 1;
+
+fn peer(n: u8) -> PeerId {
+    PeerId::from_bytes([n; 32])
+}
+
+/// A list of chunks of a few bytes each.
+fn list(chunks: u32) -> Arc<[ChunkRef]> {
+    (0..chunks).map(|n| pack(&n.to_be_bytes()).0).collect()
+}
+
+fn bits(len: u32, set: impl IntoIterator<Item = u32>) -> Bits {
+    let mut bits = Bits::new(len);
+    for at in set {
+        bits.set(at);
+    }
+    bits
+}
+
+fn len(chunks: &[ChunkRef]) -> u32 {
+    u32::try_from(chunks.len()).unwrap()
+}
+
+/// A swarm that seeks `chunks`, with these neighbours that hold these of them.
+fn seeking(chunks: &Arc<[ChunkRef]>, holders: &[(u8, &[u32])]) -> (Swarm, Vec<Output>) {
+    let mut swarm = Swarm::new(ME_SEED);
+    let have = Bits::new(len(chunks));
+    let mut outputs = swarm.handle(Instant(1), Input::Seek { chunks: chunks.clone(), have });
+    for (n, held) in holders {
+        outputs.extend(swarm.handle(Instant(1), Input::NeighbourUp(peer(*n))));
+        let chunks = bits(len(chunks), held.iter().copied());
+        let list = list_id_of(&swarm);
+        let have = Input::Have { peer: peer(*n), list, chunks };
+        outputs.extend(swarm.handle(Instant(1), have));
+    }
+    (swarm, outputs)
+}
+
+fn list_id_of(swarm: &Swarm) -> ListId {
+    swarm.lists[0].id
+}
+
+fn fetches(outputs: &[Output]) -> Vec<(Source, ChunkId)> {
+    let fetch = |output: &Output| match output {
+        Output::Fetch { from, chunk } => Some((*from, chunk.id)),
+        Output::Cancel { .. }
+        | Output::TellHave { .. }
+        | Output::TellGot { .. }
+        | Output::Complete(_)
+        | Output::Suspect { .. } => None,
+    };
+    outputs.iter().filter_map(fetch).collect()
+}
+
+fn told(outputs: &[Output]) -> Vec<(PeerId, Vec<u32>)> {
+    let told = |output: &Output| match output {
+        Output::TellGot { peer, chunks, .. } => Some((*peer, chunks.clone())),
+        Output::Cancel { .. }
+        | Output::TellHave { .. }
+        | Output::Fetch { .. }
+        | Output::Complete(_)
+        | Output::Suspect { .. } => None,
+    };
+    outputs.iter().filter_map(told).collect()
+}
+
+#[test]
+fn the_rarest_chunk_is_asked_for_first_and_each_of_one_neighbour() {
+    let chunks = list(3);
+    let mut swarm = Swarm::new(ME_SEED);
+    _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(1)));
+    _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(2)));
+    let id = list_id(&chunks);
+    for (n, held) in [(1, vec![0, 1, 2]), (2, vec![0, 1])] {
+        let chunks = bits(3, held);
+        _ = swarm.handle(Instant(1), Input::Have { peer: peer(n), list: id, chunks });
+    }
+    let have = Bits::new(3);
+    let outputs = swarm.handle(Instant(1), Input::Seek { chunks: chunks.clone(), have });
+    let asked = fetches(&outputs);
+    assert_eq!(asked[0], (Source::Neighbour(peer(1)), chunks[2].id));
+    let mut all: Vec<ChunkId> = asked.iter().map(|(_, chunk)| *chunk).collect();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!((all.len(), asked.len()), (3, 3), "each once");
+    assert!(asked.iter().any(|(from, _)| *from == Source::Neighbour(peer(2))), "spread");
+}
+
+#[test]
+fn the_gateway_asks_hq_only_for_what_nobody_in_the_store_holds() {
+    let chunks = list(4);
+    let (mut swarm, _) = seeking(&chunks, &[(1, &[0, 1]), (2, &[1])]);
+    let outputs = swarm.handle(Instant(1), Input::HqUp);
+    let from_hq: Vec<ChunkId> = fetches(&outputs)
+        .into_iter()
+        .filter(|(from, _)| *from == Source::Hq)
+        .map(|(_, chunk)| chunk)
+        .collect();
+    assert_eq!(from_hq, [chunks[2].id, chunks[3].id]);
+}
+
+#[test]
+fn the_gateway_asks_around_before_it_asks_hq_but_not_for_ever() {
+    let chunks = list(2);
+    let mut swarm = Swarm::new(ME_SEED);
+    _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(1)));
+    _ = swarm.handle(Instant(1), Input::HqUp);
+    let have = Bits::new(2);
+    let outputs = swarm.handle(Instant(1), Input::Seek { chunks, have });
+    assert_eq!(fetches(&outputs), []);
+    let deadline = swarm.deadline(Instant(1));
+    assert_eq!(deadline, Instant(1) + ASK_AROUND);
+    assert_eq!(fetches(&swarm.handle(deadline, Input::Tick)).len(), 2);
+}
+
+#[test]
+fn a_chunk_from_hq_is_entrusted_to_one_neighbour_in_turn_and_in_time_to_all() {
+    let chunks = list(8);
+    let (mut swarm, _) = seeking(&chunks, &[(1, &[]), (2, &[])]);
+    _ = swarm.handle(Instant(1), Input::HqUp);
+    let mut now = Instant(1_000_000);
+    let mut trusted = Vec::new();
+    for chunk in &chunks[..4] {
+        now = now + TELL_EVERY;
+        let input = Input::Fetched { from: Source::Hq, chunk: chunk.id, bytes: 5 };
+        trusted.extend(told(&swarm.handle(now, input)));
+    }
+    assert_eq!(
+        trusted,
+        [(peer(1), vec![0]), (peer(2), vec![1]), (peer(1), vec![2]), (peer(2), vec![3])]
+    );
+    // Neither got on with it, so both hear of all.
+    let mut late = std::collections::BTreeSet::new();
+    for (peer, chunks) in told(&swarm.handle(now + QUIET, Input::Tick)) {
+        late.extend(chunks.into_iter().map(|at| (peer, at)));
+    }
+    assert!(late.contains(&(peer(1), 1)) && late.contains(&(peer(2), 0)), "{late:?}");
+}
+
+#[test]
+fn a_liar_is_never_asked_again_even_when_it_comes_back() {
+    let chunks = list(2);
+    let (mut swarm, outputs) = seeking(&chunks, &[(1, &[0, 1])]);
+    let (from, chunk) = fetches(&outputs)[0];
+    let wrong = Input::NotFetched { from, chunk, why: FetchError::Wrong };
+    let outputs = swarm.handle(Instant(2), wrong);
+    assert!(outputs.iter().any(|o| matches!(o, Output::Suspect { .. })));
+    let id = list_id_of(&swarm);
+    for input in [
+        Input::NeighbourLost(peer(1)),
+        Input::NeighbourUp(peer(1)),
+        Input::Have { peer: peer(1), list: id, chunks: Bits::full(2) },
+    ] {
+        assert_eq!(fetches(&swarm.handle(Instant(3), input)), []);
+    }
+    _ = swarm.handle(Instant(4), Input::NeighbourUp(peer(2)));
+    let have = Input::Have { peer: peer(2), list: id, chunks: Bits::full(2) };
+    assert_eq!(fetches(&swarm.handle(Instant(4), have)).len(), 2, "an honest one serves");
+}
+
+#[test]
+fn what_a_silent_neighbour_owes_is_asked_of_another() {
+    let chunks = list(1);
+    let (mut swarm, outputs) = seeking(&chunks, &[(1, &[0])]);
+    assert_eq!(fetches(&outputs), [(Source::Neighbour(peer(1)), chunks[0].id)]);
+    let id = list_id_of(&swarm);
+    _ = swarm.handle(Instant(2), Input::NeighbourUp(peer(2)));
+    let have = Input::Have { peer: peer(2), list: id, chunks: Bits::full(1) };
+    assert_eq!(fetches(&swarm.handle(Instant(2), have)), [], "one assignment a chunk");
+    let mut now = Instant(2);
+    let asked = loop {
+        let deadline = swarm.deadline(now);
+        assert!(now < deadline && deadline < Instant(1) + Duration::from_secs(10));
+        now = deadline;
+        let asked = fetches(&swarm.handle(now, Input::Tick));
+        if !asked.is_empty() {
+            break asked;
+        }
+    };
+    assert_eq!(asked, [(Source::Neighbour(peer(2)), chunks[0].id)]);
+}
+
+#[test]
+fn a_whole_list_is_complete_at_once_and_served() {
+    let chunks = list(3);
+    let mut swarm = Swarm::new(ME_SEED);
+    _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(1)));
+    let have = Bits::full(3);
+    let outputs = swarm.handle(Instant(1), Input::Seek { chunks: chunks.clone(), have });
+    let id = list_id(&chunks);
+    assert!(outputs.contains(&Output::Complete(id)));
+    assert!(outputs.contains(&Output::TellHave { peer: peer(1), list: id, chunks: Bits::full(3) }));
+    assert_eq!(swarm.deadline(Instant(1)), Instant::NEVER);
+}
+
+#[test]
+fn a_neighbour_that_claims_chunks_beyond_the_list_is_named() {
+    let chunks = list(3);
+    let (mut swarm, _) = seeking(&chunks, &[(1, &[])]);
+    let list = list_id_of(&swarm);
+    for input in [
+        Input::Have { peer: peer(1), list, chunks: Bits::full(4) },
+        Input::Got { peer: peer(1), list, chunks: vec![3] },
+    ] {
+        let outputs = swarm.handle(Instant(2), input);
+        assert!(outputs.iter().any(|o| matches!(o, Output::Suspect { .. })));
+        assert_eq!(fetches(&outputs), []);
+    }
+}
