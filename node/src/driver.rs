@@ -347,6 +347,7 @@ impl Driver {
             }
             Output::Activate { release, .. } => self.reach.jobs.put(Job::Activate { release }),
             Output::Abandon { release } => self.reach.jobs.put(Job::Abandon { release }),
+            Output::Sweep => self.reach.jobs.put(Job::Sweep),
             Output::Reject { from, why } => match from {
                 Source::Hq => tracing::debug!(why, "HQ sent what it should not"),
                 Source::Neighbour(peer) => {

@@ -24,6 +24,7 @@ pub(crate) enum Job {
     Stage { release: ReleaseHead, manifest: Arc<Manifest> },
     Activate { release: ReleaseHead },
     Abandon { release: ReleaseHead },
+    Sweep,
 }
 
 /// Where jobs go in; they end with it.
@@ -79,6 +80,10 @@ fn do_one(disk: &Disk, job: Job) -> Option<Input> {
         }
         Job::Abandon { release } => {
             disk.abandon(&release);
+            None
+        }
+        Job::Sweep => {
+            disk.sweep();
             None
         }
     }

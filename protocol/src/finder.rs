@@ -22,6 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 const BACKOFF: Duration = Duration::from_millis(500);
 /// At most this long until the next try: a terminal switched on again should not wait longer.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A connection that ends sooner than this has not worked either.
+const LASTING: Duration = Duration::from_secs(5);
 /// A dial that has not been answered for so long will not be.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Terminals remembered: twice the largest store, so that a flood of announcements ends.
@@ -53,7 +55,11 @@ pub(crate) enum Input {
         peer: PeerId,
         address: SocketAddr,
     },
-    Lost(PeerId),
+    /// The connection is gone; `admitted` when both had shown good certificates on it.
+    Lost {
+        peer: PeerId,
+        admitted: bool,
+    },
     DialFailed {
         peer: Option<PeerId>,
         address: SocketAddr,
@@ -97,14 +103,15 @@ enum State {
     Idle(Instant),
     /// Dialled, and no answer expected after that.
     Dialling(Instant),
-    Connected,
+    /// Since then.
+    Connected(Instant),
 }
 
 impl State {
     fn due(self) -> Instant {
         match self {
             Self::Idle(at) | Self::Dialling(at) => at,
-            Self::Connected => Instant::NEVER,
+            Self::Connected(_) => Instant::NEVER,
         }
     }
 }
@@ -127,7 +134,7 @@ impl Finder {
                 self.configured.entry(address).or_insert(spot);
             }
             Input::Connected { peer, address } => self.connected(now, peer, address),
-            Input::Lost(peer) => self.lost(now, peer),
+            Input::Lost { peer, admitted } => self.lost(now, peer, admitted),
             Input::DialFailed { peer: Some(peer), address } => {
                 if let Some(known) = self.peers.get_mut(&peer)
                     && matches!(known.state, State::Dialling(_))
@@ -193,7 +200,8 @@ impl Finder {
         }
         // The newest is tried first; while connected, the one in use stays the most promising.
         let last = peer.addresses.len();
-        let at = if peer.state == State::Connected { last.saturating_sub(1) } else { last };
+        let at =
+            if matches!(peer.state, State::Connected(_)) { last.saturating_sub(1) } else { last };
         peer.addresses.insert(at, (address, by));
         if let State::Idle(due) = &mut peer.state {
             // News is a reason to try sooner than the backoff says.
@@ -204,29 +212,36 @@ impl Finder {
     fn connected(&mut self, now: Instant, id: PeerId, address: SocketAddr) {
         if let Some(spot) = self.configured.get_mut(&address) {
             spot.answered_by = Some(id);
-            (spot.state, spot.failures) = (State::Connected, 0);
+            (spot.state, spot.failures) = (State::Connected(now), 0);
             self.found(now, id, address, FoundBy::Configured);
         }
         if let Some(peer) = self.peers.get_mut(&id) {
-            (peer.state, peer.failures) = (State::Connected, 0);
+            peer.state = State::Connected(now);
             if let Some(at) = peer.addresses.iter().position(|(known, _)| *known == address) {
                 let used = peer.addresses.remove(at);
                 peer.addresses.push(used);
             }
         } else if self.peers.len() < PEERS_MAX {
             // It dialled us. Where it listens its hello will say.
-            let (state, failures) = (State::Connected, 0);
+            let (state, failures) = (State::Connected(now), 0);
             self.peers.insert(id, Peer { addresses: Vec::new(), state, failures });
         }
     }
 
-    fn lost(&mut self, now: Instant, id: PeerId) {
+    fn lost(&mut self, now: Instant, id: PeerId, admitted: bool) {
         let wait = if self.me < id { Duration::ZERO } else { PATIENCE };
-        if let Some(peer) = self.peers.get_mut(&id) {
-            if peer.addresses.is_empty() {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && let State::Connected(since) = peer.state
+        {
+            if let Some((address, _)) = peer.addresses.last().copied() {
+                if admitted && since + LASTING <= now {
+                    peer.failures = 0;
+                    peer.state = State::Idle(now + wait);
+                } else {
+                    peer.failed(now, address);
+                }
+            } else {
                 self.peers.remove(&id);
-            } else if peer.state == State::Connected {
-                peer.state = State::Idle(now + wait);
             }
         }
         for spot in self.configured.values_mut().filter(|spot| spot.answered_by == Some(id)) {
@@ -266,8 +281,8 @@ impl Finder {
                 && due <= now
             {
                 let there = spot.answered_by.and_then(|id| self.peers.get(&id));
-                if there.is_some_and(|peer| peer.state == State::Connected) {
-                    spot.state = State::Connected;
+                if there.is_some_and(|peer| matches!(peer.state, State::Connected(_))) {
+                    spot.state = State::Connected(now);
                 } else {
                     outputs.push(Output::Dial { peer: None, address: *address });
                     spot.state = State::Dialling(now + DIAL_TIMEOUT);
@@ -370,6 +385,22 @@ mod tests {
             outputs = finder.handle(now, Input::Tick);
         }
         assert_eq!(now - last, BACKOFF_MAX);
+    }
+
+    #[test]
+    fn a_neighbour_that_hangs_up_at_once_is_dialled_ever_more_slowly_too() {
+        let mut finder = Finder::new(LOW);
+        let mut now = Instant(0);
+        assert_eq!(finder.handle(now, found(HIGH, 1)).len(), 1);
+        for _ in 0..12 {
+            let connected = Input::Connected { peer: HIGH, address: at(1) };
+            assert_eq!(finder.handle(now, connected), []);
+            let lost = Input::Lost { peer: HIGH, admitted: false };
+            assert_eq!(finder.handle(now, lost), []);
+            now = finder.deadline();
+            assert_eq!(finder.handle(now, Input::Tick).len(), 1);
+        }
+        assert!(now > Instant(0) + BACKOFF_MAX * 4, "{now:?}");
     }
 
     #[test]

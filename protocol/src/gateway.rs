@@ -32,11 +32,22 @@ pub(crate) enum Input {
     /// The uplink stands and HQ has proven to be HQ.
     UplinkReady,
     UplinkDown,
-    /// HQ's signed word on who holds the lease, from HQ itself or passed on by a neighbour.
-    Lease(Verified<Lease>),
+    /// HQ's signed word on who holds the lease.
+    Lease {
+        lease: Verified<Lease>,
+        told_by: ToldBy,
+    },
     NeighbourUp(PeerId),
     NeighbourLost(PeerId),
     Tick,
+}
+
+/// Who passed a lease on. HQ's signature is the same; but only HQ's own answer says that the lease
+/// stands now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToldBy {
+    Hq,
+    Neighbour,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +100,7 @@ impl Gateway {
                 outputs.push(Output::Ask);
             }
             Input::UplinkDown => self.down(now, &mut outputs),
-            Input::Lease(lease) => self.heard(now, lease, &mut outputs),
+            Input::Lease { lease, told_by } => self.heard(now, lease, told_by, &mut outputs),
             Input::NeighbourUp(peer) => {
                 self.neighbours.insert(peer);
                 if self.holder() == Some(peer) && self.uplink == Uplink::Closed {
@@ -142,7 +153,13 @@ impl Gateway {
         self.serving
     }
 
-    fn heard(&mut self, now: Instant, lease: Verified<Lease>, outputs: &mut Vec<Output>) {
+    fn heard(
+        &mut self,
+        now: Instant,
+        lease: Verified<Lease>,
+        told_by: ToldBy,
+        outputs: &mut Vec<Output>,
+    ) {
         let newer = self.lease.as_ref().is_none_or(|known| known.order() < lease.order());
         let same = self.lease.as_ref().is_some_and(|known| known.order() == lease.order());
         if !newer && !same {
@@ -153,15 +170,14 @@ impl Gateway {
             self.lease = Some(lease);
         }
         if self.holder() == Some(self.me) {
-            match self.uplink {
-                Uplink::Calling(_) => {
+            match (self.uplink, told_by) {
+                (Uplink::Calling(_), ToldBy::Hq) => {
                     self.uplink = Uplink::Ready;
                     self.serving = true;
                     outputs.push(Output::Serve);
                 }
-                // A neighbour told: only HQ itself, asked, makes a gateway.
-                Uplink::Closed => self.call_at = self.call_at.min(now),
-                Uplink::Ready => {}
+                (Uplink::Closed, _) => self.call_at = self.call_at.min(now),
+                (Uplink::Calling(_), ToldBy::Neighbour) | (Uplink::Ready, _) => {}
             }
             return;
         }
@@ -206,5 +222,114 @@ impl Gateway {
         let before = |peer: &&PeerId| **peer < self.me && Some(**peer) != holder;
         let rank = self.neighbours.iter().filter(before).count();
         TURN * u32::try_from(rank).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{lease, peer};
+
+    const START: Instant = Instant(1);
+
+    fn told(epoch: u64, holder: u8, told_by: ToldBy) -> Input {
+        Input::Lease { lease: lease(epoch, peer(holder)), told_by }
+    }
+
+    fn start(me: u8) -> Gateway {
+        let mut gateway = Gateway::new(peer(me), None, START);
+        assert_eq!(gateway.handle(START, Input::Tick), [Output::OpenUplink]);
+        gateway
+    }
+
+    /// Follows the holder, which is its neighbour.
+    fn following(me: u8, holder: u8) -> Gateway {
+        let mut gateway = start(me);
+        assert_eq!(gateway.handle(START, Input::NeighbourUp(peer(holder))), []);
+        assert_eq!(gateway.handle(START, Input::UplinkReady), [Output::Ask]);
+        let outputs = gateway.handle(START, told(1, holder, ToldBy::Hq));
+        assert_eq!(outputs[1..], [Output::CloseUplink]);
+        assert_eq!(gateway.deadline(), Instant::NEVER, "the gateway is there: nothing to do");
+        gateway
+    }
+
+    #[test]
+    fn the_first_to_ask_is_granted_the_lease_and_serves() {
+        let mut gateway = start(1);
+        assert_eq!(gateway.handle(START, Input::UplinkReady), [Output::Ask]);
+        let outputs = gateway.handle(START, told(1, 1, ToldBy::Hq));
+        assert_eq!(outputs, [Output::Spread(lease(1, peer(1))), Output::Serve]);
+        assert_eq!(gateway.handle(START, told(1, 1, ToldBy::Hq)), [], "told twice, done once");
+    }
+
+    #[test]
+    fn a_neighbours_word_alone_makes_no_gateway() {
+        let mut gateway = start(1);
+        let outputs = gateway.handle(START, told(3, 1, ToldBy::Neighbour));
+        assert_eq!(outputs, [Output::Spread(lease(3, peer(1)))]);
+        assert!(!gateway.serving());
+    }
+
+    #[test]
+    fn when_the_holder_is_lost_the_others_call_in_turn() {
+        for (me, turns) in [(1, 0), (2, 1), (4, 3)] {
+            let mut gateway = following(me, 9);
+            for other in (1..=4).filter(|other| *other != me) {
+                assert_eq!(gateway.handle(START, Input::NeighbourUp(peer(other))), []);
+            }
+            let outputs = gateway.handle(START, Input::NeighbourLost(peer(9)));
+            if turns == 0 {
+                assert_eq!(outputs, [Output::OpenUplink]);
+            } else {
+                assert_eq!(outputs, []);
+                assert_eq!(gateway.deadline(), START + TURN * turns);
+            }
+        }
+    }
+
+    #[test]
+    fn a_holder_that_comes_back_in_time_is_kept() {
+        let mut gateway = following(2, 9);
+        assert_eq!(gateway.handle(START, Input::NeighbourUp(peer(1))), []);
+        assert_eq!(gateway.handle(START, Input::NeighbourLost(peer(9))), []);
+        assert_eq!(gateway.handle(START, Input::NeighbourUp(peer(9))), []);
+        assert_eq!(gateway.deadline(), Instant::NEVER);
+    }
+
+    #[test]
+    fn a_holder_that_hears_of_a_newer_lease_steps_down_at_once() {
+        let mut gateway = start(1);
+        _ = gateway.handle(START, Input::UplinkReady);
+        _ = gateway.handle(START, told(1, 1, ToldBy::Hq));
+        let outputs = gateway.handle(START, told(2, 2, ToldBy::Neighbour));
+        let newer = Output::Spread(lease(2, peer(2)));
+        assert_eq!(outputs, [newer, Output::CloseUplink, Output::Rest]);
+        assert_eq!(gateway.handle(START, told(1, 1, ToldBy::Neighbour)), [], "old news");
+    }
+
+    #[test]
+    fn a_holder_that_loses_hq_calls_again_and_again_and_ever_less_often() {
+        let mut gateway = start(1);
+        _ = gateway.handle(START, Input::UplinkReady);
+        _ = gateway.handle(START, told(1, 1, ToldBy::Hq));
+        assert_eq!(gateway.handle(START, Input::UplinkDown), [Output::Rest]);
+        let mut now = START;
+        let mut last = now;
+        for _ in 0..10 {
+            last = now;
+            now = gateway.deadline();
+            assert_eq!(gateway.handle(now, Input::Tick), [Output::OpenUplink]);
+            assert_eq!(gateway.handle(now, Input::UplinkDown), []);
+        }
+        assert_eq!(now - last, BACKOFF_MAX);
+    }
+
+    #[test]
+    fn a_call_that_hq_does_not_answer_is_given_up() {
+        let mut gateway = start(1);
+        let late = gateway.deadline();
+        assert_eq!(late, START + ANSWER_TIMEOUT);
+        assert_eq!(gateway.handle(late, Input::Tick), [Output::CloseUplink]);
+        assert!(gateway.deadline() > late);
     }
 }

@@ -63,6 +63,7 @@ pub(crate) enum Output {
     Stage { release: ReleaseHead, manifest: Arc<Manifest> },
     Activate { release: ReleaseHead, manifest: Arc<Manifest> },
     Abandon { release: ReleaseHead },
+    Sweep,
     Seek { chunks: Arc<[ChunkRef]>, have: Bits },
     Drop(ListId),
     Event(Event),
@@ -148,6 +149,7 @@ impl Installer {
                 for product in self.products.values_mut() {
                     product.begin(now, &mut outputs);
                 }
+                self.sweep_if_idle(&mut outputs);
             }
             Input::Wanted(wanted) => self.wanted(now, wanted, &mut outputs),
             Input::Checked { list, have } => self.checked(&list, have, &mut outputs),
@@ -227,6 +229,15 @@ impl Installer {
             for product in self.products.values_mut() {
                 product.begin(now, outputs);
             }
+            self.sweep_if_idle(outputs);
+        }
+    }
+
+    /// What a download left is dropped when there is none; activating drops its own.
+    fn sweep_if_idle(&self, outputs: &mut Vec<Output>) {
+        let idle = |p: &Product| p.job.as_ref().is_none_or(|job| job.phase == Phase::Running);
+        if self.products.values().all(idle) {
+            outputs.push(Output::Sweep);
         }
     }
 

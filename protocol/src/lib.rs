@@ -13,6 +13,9 @@ pub mod content;
 mod statements;
 pub mod wire;
 
+#[cfg(test)]
+mod fixtures;
+
 mod finder;
 mod gateway;
 mod install;

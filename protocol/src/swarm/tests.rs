@@ -137,7 +137,7 @@ fn a_chunk_from_hq_is_entrusted_to_one_neighbour_in_turn_and_in_time_to_all() {
         [(peer(1), vec![0]), (peer(2), vec![1]), (peer(1), vec![2]), (peer(2), vec![3])]
     );
     // Neither got on with it, so both hear of all.
-    let mut late = std::collections::BTreeSet::new();
+    let mut late = BTreeSet::new();
     for (peer, chunks) in told(&swarm.handle(now + QUIET, Input::Tick)) {
         late.extend(chunks.into_iter().map(|at| (peer, at)));
     }

@@ -85,8 +85,9 @@ impl Terminal {
 
     pub(super) fn disconnected(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
         let Some(neighbour) = self.neighbours.remove(&peer) else { return };
-        self.find(now, finder::Input::Lost(peer), outputs);
-        if matches!(neighbour.stage, Stage::Admitted { .. }) {
+        let admitted = matches!(neighbour.stage, Stage::Admitted { .. });
+        self.find(now, finder::Input::Lost { peer, admitted }, outputs);
+        if admitted {
             self.swarm(now, swarm::Input::NeighbourLost(peer), outputs);
             let told = self.presences.handle(now, presence::Input::NeighbourLost(peer));
             self.tell_presence(told, outputs);

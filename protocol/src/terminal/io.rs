@@ -181,6 +181,8 @@ pub enum Output {
     Abandon {
         release: ReleaseHead,
     },
+    /// Nothing is on its way: drop every chunk that is kept for a download.
+    Sweep,
 
     /// For the log: a neighbour or HQ sent what it should not.
     Reject {

@@ -6,7 +6,8 @@ use super::{Output, Source, Terminal, WANTED, admission::Stage};
 use crate::{
     Instant, Lease, Save, Wanted,
     content::{Bits, ListId},
-    gateway, install, presence, swarm,
+    gateway::{self, ToldBy},
+    install, presence, swarm,
     wire::{
         self, CONTROL_MAX, GREETING_MAX,
         mesh::{Frame, GOT_MAX, Got, Have, Hello, PRODUCTS_MAX, Presence},
@@ -48,7 +49,10 @@ impl Terminal {
         }
         if let Some(lease) = lease {
             match self.verify_lease(now, &lease) {
-                Ok(lease) => self.gateway(now, gateway::Input::Lease(lease), outputs),
+                Ok(lease) => {
+                    let told_by = ToldBy::Neighbour;
+                    self.gateway(now, gateway::Input::Lease { lease, told_by }, outputs);
+                }
                 Err(why) => outputs.push(Output::Reject { from: Source::Neighbour(peer), why }),
             }
         }

@@ -281,6 +281,7 @@ impl Terminal {
                     outputs.push(Output::Activate { release, manifest });
                 }
                 install::Output::Abandon { release } => outputs.push(Output::Abandon { release }),
+                install::Output::Sweep => outputs.push(Output::Sweep),
                 install::Output::Seek { chunks, have } => {
                     self.swarm(now, swarm::Input::Seek { chunks, have }, outputs);
                 }

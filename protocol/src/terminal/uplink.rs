@@ -7,7 +7,8 @@ use storemesh_keys::{PeerId, PublicKey, Timestamp, Trust};
 
 use super::{Event, Output, Source, Terminal};
 use crate::{
-    Instant, finder, gateway,
+    Instant, finder,
+    gateway::{self, ToldBy},
     terminal::FoundBy,
     wire::{
         self, CONTROL_MAX,
@@ -112,7 +113,10 @@ impl Terminal {
         }
         if let Some(lease) = frame.lease {
             match self.verify_lease(now, &lease) {
-                Ok(lease) => self.gateway(now, gateway::Input::Lease(lease), outputs),
+                Ok(lease) => {
+                    let told_by = ToldBy::Hq;
+                    self.gateway(now, gateway::Input::Lease { lease, told_by }, outputs);
+                }
                 Err(why) => outputs.push(Output::Reject { from: Source::Hq, why }),
             }
         }

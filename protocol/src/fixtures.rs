@@ -1,0 +1,46 @@
+//! A small chain for the tests of this crate.
+
+use storemesh_keys::{
+    ChainId, HqSigner, Name, OnlineKey, PeerId, SecretKey, Signed, Timestamp, Trust, Verified,
+};
+
+use crate::Lease;
+
+pub(crate) fn peer(n: u8) -> PeerId {
+    PeerId::from_bytes([n; 32])
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    text.parse().expect("a test's names are good")
+}
+
+/// HQ's pen.
+pub(crate) fn signer() -> HqSigner {
+    let (root, key) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
+    let chain = ChainId::of_root(root.public());
+    let online = OnlineKey {
+        chain,
+        name: name("acme"),
+        generation: 1,
+        key: key.public(),
+        from: Timestamp(0),
+        until: Timestamp(u64::MAX),
+    };
+    let trust = Trust { chain, generation_min: 0 };
+    HqSigner::new(key, Signed::sign(&root, &online), &trust).expect("the root vouches for it")
+}
+
+/// HQ's word that `holder` is the gateway of the store.
+pub(crate) fn lease(epoch: u64, holder: PeerId) -> Verified<Lease> {
+    let signer = signer();
+    let described = signer.described();
+    signer.sign(&Lease {
+        chain: described.chain,
+        store: name("s1"),
+        part: 0,
+        generation: described.generation,
+        epoch,
+        holder,
+        at: Timestamp(1),
+    })
+}
