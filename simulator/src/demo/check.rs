@@ -1,0 +1,158 @@
+//! What the demo promises, held against what came out.
+//!
+//! Each broken promise is one line that names the terminal and both sides. The programs' own words
+//! are believed about who sent how much; what runs where is read from the terminals' disks, and what
+//! the line carried is counted at the line.
+
+use anyhow::Result;
+
+use super::{
+    measure::{Figures, Phase, Row},
+    own::Release,
+    text,
+};
+use crate::live::{
+    chain::Chain,
+    status::{FleetRow, Status},
+    tree,
+};
+
+/// QUIC's headers are 5 %; the rest is for what is said besides and for the odd lost datagram.
+const WAN_RATIO_MAX: f64 = 1.10;
+
+/// Below this the steady talk of an uplink (keep-alives, reports, the lease) weighs more than the
+/// release, and its ratio says nothing; what HQ sent is still judged.
+const RATIO_FROM: u64 = 1_000_000;
+
+/// HQ sends each chunk once: the manifest's own chunks and one repeated at a change of gateway are
+/// what may come on top.
+const FROM_HQ_MAX_PERCENT: u64 = 102;
+
+/// The same for a release so small that its manifest is a good part of it.
+const FROM_HQ_SPARE: u64 = 64 * 1024;
+
+/// After a release: files, versions and bytes.
+pub(super) fn phase(chain: &Chain, release: &Release, phase: &Phase) -> Result<Vec<String>> {
+    let mut broken = figures(&phase.figures, &phase.per_terminal, &phase.version);
+    for terminal in &chain.terminals {
+        let arrived = terminal.current(release.product);
+        if let Some(difference) = tree::difference(&release.folder, &arrived)? {
+            let name = terminal.name();
+            broken.push(format!("{name} does not hold what was published: {difference}"));
+        }
+    }
+    Ok(broken)
+}
+
+fn figures(figures: &Figures, rows: &[Row], version: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    for row in rows.iter().filter(|row| row.version.as_deref() != Some(version)) {
+        let says = row.version.as_deref().unwrap_or("nothing");
+        broken.push(format!("{} says it runs {says}, not {version}", row.terminal));
+    }
+    if let Some(ratio) = figures.wan_ratio
+        && figures.moved_bytes >= RATIO_FROM
+        && ratio > WAN_RATIO_MAX
+    {
+        broken.push(format!(
+            "the line carried {ratio:.3} x what had to move for {version}, at most {WAN_RATIO_MAX}"
+        ));
+    }
+    let from_hq: u64 = rows.iter().map(|row| row.bytes_from_hq).sum();
+    let from_hq_max =
+        (figures.moved_bytes * FROM_HQ_MAX_PERCENT / 100).max(figures.moved_bytes + FROM_HQ_SPARE);
+    if from_hq > from_hq_max {
+        broken.push(format!(
+            "terminals took {} from HQ for {version}, {} had to move",
+            text::bytes(from_hq),
+            text::bytes(figures.moved_bytes)
+        ));
+    }
+    broken
+}
+
+/// At the end: one gateway, by its neighbours' word and by HQ's.
+pub(super) fn gateways(statuses: &[Status], fleet: &[FleetRow]) -> Vec<String> {
+    let mut broken = Vec::new();
+    let own_word: Vec<_> = statuses.iter().filter(|status| status.is_gateway()).collect();
+    if own_word.len() != 1 {
+        let names: Vec<_> = own_word.iter().map(|status| status.name.as_str()).collect();
+        broken.push(format!("{} terminals say they are gateway: {names:?}", names.len()));
+    }
+    for status in statuses {
+        let (named, chosen) = (status.gateway.as_ref(), own_word.first());
+        if let Some(chosen) = chosen
+            && named.is_none_or(|named| named.peer != chosen.peer)
+        {
+            let named = named.map_or("nobody", |named| &named.peer);
+            broken.push(format!("{} takes {named} for gateway, not {}", status.name, chosen.name));
+        }
+    }
+    let mut by_hq: Vec<_> =
+        fleet.iter().filter(|row| row.gateway).map(|row| row.terminal.as_str()).collect();
+    by_hq.sort_unstable();
+    by_hq.dedup();
+    if by_hq.len() != 1 {
+        broken.push(format!("HQ names {} gateways: {by_hq:?}", by_hq.len()));
+    }
+    broken
+}
+
+/// At the end: HQ knows what every terminal runs.
+pub(super) fn fleet(fleet: &[FleetRow], terminals: usize, release: &Release) -> Vec<String> {
+    let runs_it = |row: &&FleetRow| {
+        row.product.as_deref() == Some(release.product)
+            && row.running.as_deref() == Some(&release.version)
+    };
+    let running = fleet.iter().filter(runs_it).count();
+    if running == terminals {
+        return Vec::new();
+    }
+    vec![format!("HQ sees {running} of {terminals} terminals run {}", release.version)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(from_hq: u64) -> Row {
+        Row {
+            terminal: "t1".into(),
+            version: Some("2".into()),
+            seconds: 1.0,
+            gateway: true,
+            bytes_from_hq: from_hq,
+            bytes_from_neighbours: 0,
+            bytes_local: 0,
+        }
+    }
+
+    fn measured(moved_bytes: u64, wan_bytes: u64) -> Figures {
+        Figures::new(Figures { moved_bytes, wan_bytes, ..Figures::default() }, 20.0)
+    }
+
+    #[test]
+    fn figures_as_promised_break_nothing() {
+        let rows = [row(6_000_000), row(4_000_000)];
+        assert_eq!(figures(&measured(10_000_000, 10_600_000), &rows, "2"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_second_crossing_of_the_line_is_seen_on_the_line_and_in_the_sum() {
+        let rows = [row(10_000_000), row(10_000_000)];
+        let broken = figures(&measured(10_000_000, 21_000_000), &rows, "2");
+        assert_eq!(broken.len(), 2, "{broken:?}");
+    }
+
+    #[test]
+    fn a_terminal_on_another_version_is_named() {
+        let broken = figures(&measured(10_000_000, 10_500_000), &[row(0)], "3");
+        assert_eq!(broken, ["t1 says it runs 2, not 3"]);
+    }
+
+    #[test]
+    fn the_ratio_of_a_release_smaller_than_the_talk_is_not_judged() {
+        let broken = figures(&measured(20_000, 90_000), &[row(20_000)], "2");
+        assert_eq!(broken, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,105 @@
+//! The demo from its first line to its last: build, start, join, release 1, release 2, check.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    Args, check,
+    measure::Phase,
+    own::{self, Release},
+    phase,
+    report::Report,
+    say,
+};
+use crate::live::{alarms, chain::Chain, child::Stderr, programs::Programs, relay::Wan, stop};
+
+/// Five terminals find each other within a second; fifty on two cores take their time.
+const MET_WITHIN: Duration = Duration::from_mins(2);
+
+/// A terminal reports what it runs at once, through the gateway.
+const REPORTED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whatever stops the story is one more reason in the report.
+pub(super) fn tell(args: &Args, folder: &Path) -> Report {
+    let terminals = usize::from(args.terminals);
+    let (mut phases, mut reasons) = (Vec::new(), Vec::new());
+    if let Err(error) = tell_to_the_end(args, folder, terminals, &mut phases, &mut reasons) {
+        reasons.push(format!("{error:#}"));
+    }
+    Report::new(terminals, args.wan_mbit, (phases, reasons))
+}
+
+fn tell_to_the_end(
+    args: &Args,
+    folder: &Path,
+    terminals: usize,
+    phases: &mut Vec<Phase>,
+    reasons: &mut Vec<String>,
+) -> Result<()> {
+    let (programs, releases) = match &args.dir {
+        None => own::build(folder)?,
+        Some(dir) => {
+            let releases = given(dir, args.next.as_deref())?;
+            say("building the programs");
+            (Programs::build(None, Stderr::Shown)?, releases)
+        }
+    };
+
+    say(format_args!(
+        "starting HQ and {terminals} terminals behind a line of {}",
+        if args.wan_mbit > 0.0 { format!("{} Mbit/s", args.wan_mbit) } else { "any rate".into() },
+    ));
+    let live = folder.join("chain");
+    fs::create_dir(&live).context("making the chain's folder")?;
+    let mut chain = Chain::open(&programs, &live, Wan::mbit(args.wan_mbit), terminals)?;
+    chain.join()?;
+    chain.start()?;
+    chain.meet(MET_WITHIN)?;
+
+    for release in &releases {
+        let phase = phase::carry_out(&chain, release, args.wan_mbit)?;
+        reasons.extend(check::phase(&chain, release, &phase)?);
+        phases.push(phase);
+    }
+    reasons.extend(check::gateways(&chain.statuses()?, &chain.hq.fleet()?));
+    if let Some(last) = releases.last() {
+        reasons.extend(reported(&chain, last)?);
+    }
+    // What is said while stopping counts too.
+    chain.stop()?;
+    reasons.extend(alarms::of_chain(&chain)?);
+    Ok(())
+}
+
+/// Directories of the caller's own.
+fn given(dir: &Path, next: Option<&Path>) -> Result<Vec<Release>> {
+    let dirs = [(dir, "1")].into_iter().chain(next.map(|next| (next, "2")));
+    dirs.map(|(dir, version)| {
+        let folder = absolute(dir)?;
+        Ok(Release { folder, product: "demo", version: version.to_owned() })
+    })
+    .collect()
+}
+
+fn absolute(dir: &Path) -> Result<PathBuf> {
+    dir.canonicalize().with_context(|| format!("looking for the directory `{}`", dir.display()))
+}
+
+/// What HQ's fleet still lacks once every terminal had time to report.
+fn reported(chain: &Chain, release: &Release) -> Result<Vec<String>> {
+    let mut broken = Vec::new();
+    let looked = stop::until("every terminal's report to HQ", REPORTED_WITHIN, || {
+        broken = check::fleet(&chain.hq.fleet()?, chain.terminals.len(), release);
+        Ok(broken.is_empty().then_some(()))
+    });
+    // Too late is what `broken` says already; a signal or a failed command is something else.
+    match looked {
+        Err(error) if broken.is_empty() => Err(error),
+        _ => Ok(broken),
+    }
+}

@@ -1,0 +1,14 @@
+//! The simulator of a storemesh chain.
+//!
+//! [`live`] runs the real programs on this machine; the demo and the end-to-end tests stand on it.
+//! [`demo`] is the main job shown and checked; [`cli`] the commands of `storemesh-sim`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod live;
+
+pub mod demo;
+
+pub mod world;
+
+pub mod cli;

@@ -1,0 +1,266 @@
+//! A chain in virtual time: one HQ, stores, and the very composites that the programs run.
+//!
+//! One clock, one list of events, one seed that decides everything: the same seed tells the same
+//! story, byte for byte. Links have rate, delay and loss, a LAN has announcements, connections take
+//! round trips to stand and break, disks keep what was committed. Signatures are the real ones;
+//! chunks are descriptors without bytes. After every step the rules of `watch` are checked, and a
+//! run ends at the first one broken.
+//!
+//! What the world does is what `node` and `hq` do around their composites; it leaves every decision
+//! to those.
+
+mod chance;
+mod clock;
+mod disk;
+mod faults;
+mod hq;
+mod link;
+mod net;
+mod release;
+mod story;
+mod telling;
+mod terminal;
+mod trace;
+mod watch;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use storemesh_keys::{Name, PeerId};
+use storemesh_protocol::content::ReleaseId;
+
+use self::{
+    chance::Chance,
+    clock::Agenda,
+    faults::Fault,
+    hq::HqHost,
+    link::{Class, Lane},
+    net::{Conn, ConnId, Node, Packet, What},
+    release::Release,
+    terminal::Host,
+    trace::Trace,
+    work::Job,
+};
+pub use self::{
+    clock::Time,
+    story::{Plan, Summary},
+};
+
+#[derive(Debug)]
+pub struct World {
+    agenda: Agenda<Event>,
+    chance: Chance,
+    trace: Trace,
+    stores: Vec<Store>,
+    hosts: Vec<Host>,
+    hq: HqHost,
+    conns: BTreeMap<ConnId, Conn>,
+    conns_made: ConnId,
+    requests_made: u64,
+    releases: Vec<Release>,
+    /// What HQ was ever ordered to want.
+    ordered: BTreeSet<ReleaseId>,
+    /// The newest release that HQ confirmed to want.
+    wanted: Option<usize>,
+    /// Faults of an older storm are void.
+    storm: u32,
+    holders: BTreeMap<(Name, u32, u64, u64), PeerId>,
+    /// Chunks asked of HQ while the word that a neighbour has them was under way.
+    news_fetches: u64,
+    broken: Option<Broken>,
+}
+
+/// A rule did not hold.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    pub at: Time,
+    pub rule: String,
+    /// Whose last steps tell why.
+    pub concerned: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Store {
+    name: Name,
+    terminals: Vec<usize>,
+    wan_up: bool,
+    /// While the LAN is split: whether the part without the router has a way to HQ.
+    wan_to_all: bool,
+    wan_up_lane: Lane,
+    wan_down_lane: Lane,
+    wan_delay: Duration,
+    lan_delay: Duration,
+    /// Per mille.
+    wan_loss: u32,
+    lan_loss: u32,
+    mdns: bool,
+    carried: Carried,
+    /// Bytes, and whole copies, that faults may cost on top (`watch`).
+    allowed: u64,
+    copies: u64,
+}
+
+/// What crossed a store's WAN link.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    chunks: u64,
+    other_down: u64,
+    up: u64,
+}
+
+#[derive(Debug)]
+enum Event {
+    Run { t: usize, boot: u32 },
+    Committed { t: usize, boot: u32 },
+    DiskDone { t: usize, boot: u32, job: Job },
+    Announce { t: usize, boot: u32 },
+    Heard { t: usize, boot: u32, of: usize },
+    Knock { t: usize, boot: u32, address: SocketAddr, peer: Option<PeerId> },
+    DialFailed { t: usize, boot: u32, address: SocketAddr, peer: Option<PeerId> },
+    CallHq { t: usize, boot: u32, call: u64 },
+    CallFailed { t: usize, boot: u32, call: u64 },
+    LinkUp { conn: ConnId, side: usize },
+    Arrive { conn: ConnId, to: usize, class: Class, packet: Packet, end: Time },
+    Deliver { conn: ConnId, to: usize, packet: Packet },
+    Silent { conn: ConnId, since: Time },
+    Gone { conn: ConnId, side: usize },
+    Serve { conn: ConnId, side: usize, id: u64, what: What },
+    RunHq { boot: u32 },
+    HqCommitted { boot: u32 },
+    Order { ticket: u64 },
+    Fault { storm: u32, fault: Fault },
+}
+
+impl Event {
+    /// Which start of which terminal it is for; nobody else's hears of it.
+    fn program(&self) -> Option<(usize, u32)> {
+        match self {
+            Self::Run { t, boot }
+            | Self::Committed { t, boot }
+            | Self::DiskDone { t, boot, .. }
+            | Self::Announce { t, boot }
+            | Self::Heard { t, boot, .. }
+            | Self::Knock { t, boot, .. }
+            | Self::DialFailed { t, boot, .. }
+            | Self::CallHq { t, boot, .. }
+            | Self::CallFailed { t, boot, .. } => Some((*t, *boot)),
+            Self::LinkUp { .. }
+            | Self::Arrive { .. }
+            | Self::Deliver { .. }
+            | Self::Silent { .. }
+            | Self::Gone { .. }
+            | Self::Serve { .. }
+            | Self::RunHq { .. }
+            | Self::HqCommitted { .. }
+            | Self::Order { .. }
+            | Self::Fault { .. } => None,
+        }
+    }
+}
+
+impl World {
+    /// Lets everything happen that is due until then, or until a rule is broken.
+    pub fn run_until(&mut self, until: Time) {
+        while self.broken.is_none()
+            && let Some(event) = self.agenda.next(until)
+        {
+            if let Some((t, boot)) = event.program()
+                && self.hosts[t].boot != boot
+            {
+                continue;
+            }
+            self.happen(event);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Run { t, .. } => self.run_terminal(t),
+            Event::Committed { t, .. } => self.committed(t),
+            Event::DiskDone { t, job, .. } => self.disk_done(t, job),
+            Event::Announce { t, .. } => self.announce(t),
+            Event::Heard { t, of, .. } => self.heard(t, of),
+            Event::Knock { t, address, peer, .. } => self.knock(t, address, peer),
+            Event::DialFailed { t, address, peer, .. } => self.dial_failed(t, address, peer),
+            Event::CallHq { t, call, .. } => self.call_hq(t, call),
+            Event::CallFailed { t, call, .. } => self.call_failed(t, Some(call)),
+            Event::LinkUp { conn, side } => self.on_link_up(conn, side),
+            Event::Arrive { conn, to, class, packet, end } => {
+                self.arrive(conn, to, class, packet, end);
+            }
+            Event::Deliver { conn, to, packet } => self.on_delivery(conn, to, packet),
+            Event::Silent { conn, since } => {
+                for (_, node) in self.silent(conn, since) {
+                    self.on_conn_down(conn, node);
+                }
+            }
+            Event::Gone { conn, side } => {
+                if let Some(node) = self.gone(conn, side) {
+                    self.on_conn_down(conn, node);
+                }
+            }
+            Event::Serve { conn, side, id, what } => {
+                self.send(conn, side, Class::Bulk, Packet::Reply { id, what });
+            }
+            Event::RunHq { boot } if self.is_hq_boot(boot) => self.run_hq(),
+            Event::HqCommitted { boot } if self.is_hq_boot(boot) => self.hq_committed(),
+            Event::RunHq { .. } | Event::HqCommitted { .. } => {}
+            Event::Order { ticket } => self.order(ticket),
+            Event::Fault { storm, fault } if storm == self.storm => self.fault(fault),
+            Event::Fault { .. } => {}
+        }
+    }
+
+    fn on_link_up(&mut self, conn: ConnId, side: usize) {
+        let up = self.link_up(conn, side);
+        let Some(found) = self.conns.get(&conn) else { return };
+        let (node, to_hq) = (found.ends[side].node, found.other(side) == Node::Hq);
+        match node {
+            Node::Terminal(t) if up && to_hq => self.uplink_up(t, conn),
+            Node::Terminal(t) if up => self.neighbour_up(t, conn, side),
+            Node::Terminal(t) if side == 0 => self.call_came_to_nothing(t, conn),
+            Node::Hq if up => self.hq_link_up(conn),
+            Node::Terminal(_) | Node::Hq => {}
+        }
+    }
+
+    fn on_delivery(&mut self, conn: ConnId, to: usize, packet: Packet) {
+        let Some(found) = self.conns.get(&conn).filter(|conn| conn.is_open(to)) else { return };
+        match found.ends[to].node {
+            Node::Hq => self.hq_hears(conn, packet),
+            Node::Terminal(t) => self.terminal_hears(t, conn, found.other(to), packet),
+        }
+    }
+
+    fn on_conn_down(&mut self, conn: ConnId, node: Node) {
+        match node {
+            Node::Hq => self.hq_link_down(conn),
+            Node::Terminal(t) => {
+                self.uplink_down(t, conn);
+                self.neighbour_down(t, conn);
+            }
+        }
+    }
+}
+
+impl Store {
+    fn loss(&self, wan: bool) -> u32 {
+        if wan { self.wan_loss } else { self.lan_loss }
+    }
+
+    fn count(&mut self, down: bool, bytes: u64, packet: &Packet) {
+        let counter = match packet {
+            Packet::Reply { what: What::Right(_), .. } if down => &mut self.carried.chunks,
+            _ if down => &mut self.carried.other_down,
+            _ => &mut self.carried.up,
+        };
+        *counter += bytes;
+    }
+}

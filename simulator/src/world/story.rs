@@ -1,0 +1,271 @@
+//! How a world is set up, told forward, and looked at when the story is over.
+
+use std::{net::SocketAddr, time::Duration};
+
+use storemesh_keys::{Name, PeerId, SecretKey};
+use storemesh_protocol::{
+    hq::{Input, Order},
+    terminal::UplinkView,
+};
+
+use super::{
+    Broken, Carried, Store, World,
+    chance::Chance,
+    clock::{Agenda, Time},
+    disk::Disk,
+    faults::LAN_RATE,
+    hq::{HqHost, Wish},
+    link::{Lane, mbit},
+    release::{Release, name},
+    terminal::{Host, Manners},
+    trace::Trace,
+};
+
+/// The product that every terminal is to run.
+const PRODUCT: &str = "till";
+/// A shop's DSL line.
+const WAN_DOWN: u64 = mbit(20);
+const WAN_UP: u64 = mbit(5);
+const WAN_DELAY: Duration = Duration::from_millis(20);
+const LAN_DELAY: Duration = Duration::from_micros(200);
+
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub stores: usize,
+    pub terminals: usize,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub trace: String,
+    pub events: u64,
+    pub virtual_time: Time,
+    /// Chunk bytes over all WAN links against what one copy for each store would be.
+    pub wan_ratio: f64,
+    /// Bytes beside the chunks, both ways.
+    pub wan_other: u64,
+    /// Chunks that HQ was asked for while the word that a neighbour has them was under way.
+    pub news_fetches: u64,
+    pub broken: Option<Broken>,
+}
+
+impl World {
+    /// Stores whose terminals have joined and just started.
+    pub fn new(plan: Plan) -> Self {
+        let mut chance = Chance::new(plan.seed);
+        let root = SecretKey::from_seed(chance.bytes());
+        let hq = HqHost::new(&root, SecretKey::from_seed(chance.bytes()));
+        let mut world = Self {
+            agenda: Agenda::new(),
+            chance,
+            trace: Trace::new(),
+            stores: Vec::new(),
+            hosts: Vec::new(),
+            hq,
+            conns: std::collections::BTreeMap::new(),
+            conns_made: 0,
+            requests_made: 0,
+            releases: Vec::new(),
+            ordered: std::collections::BTreeSet::new(),
+            wanted: None,
+            storm: 0,
+            holders: std::collections::BTreeMap::new(),
+            news_fetches: 0,
+            broken: None,
+        };
+        world.start_hq();
+        for store in 0..plan.stores {
+            world.open_store(name(&format!("shop-{store}")));
+            for _ in 0..plan.terminals {
+                let t = world.add_terminal(store);
+                world.start_terminal(t);
+            }
+        }
+        world
+    }
+
+    /// One store.
+    pub fn store(terminals: usize, seed: u64) -> Self {
+        Self::new(Plan { seed, stores: 1, terminals })
+    }
+
+    fn open_store(&mut self, name: Name) {
+        self.hq_now(Input::Order { ticket: 0, order: Order::AddStore { store: name.clone() } });
+        self.stores.push(Store {
+            name,
+            terminals: Vec::new(),
+            wan_up: true,
+            wan_to_all: true,
+            wan_up_lane: Lane::new(WAN_UP),
+            wan_down_lane: Lane::new(WAN_DOWN),
+            wan_delay: WAN_DELAY,
+            lan_delay: LAN_DELAY,
+            wan_loss: 0,
+            lan_loss: 0,
+            mdns: true,
+            carried: Carried::default(),
+            allowed: 0,
+            copies: 0,
+        });
+    }
+
+    /// A new box in a store: it has joined, and is off.
+    pub fn add_terminal(&mut self, store: usize) -> usize {
+        let t = self.hosts.len();
+        let key = SecretKey::from_seed(self.chance.bytes());
+        let place = u8::try_from(self.stores[store].terminals.len() + 1).expect("a small store");
+        let [high, low] = u16::try_from(store).expect("few stores").to_be_bytes();
+        self.stores[store].terminals.push(t);
+        self.hosts.push(Host {
+            peer: key.peer_id(),
+            name: name(&format!("till-{t}")),
+            label: format!("t{t}"),
+            store,
+            address: SocketAddr::from(([10, high, low, place], 7410)),
+            up: Lane::new(LAN_RATE),
+            down: Lane::new(LAN_RATE),
+            part: 0,
+            powered: true,
+            manners: Manners::Honest,
+            disk: Disk::default(),
+            disk_full: false,
+            boot: 0,
+            program: None,
+        });
+        self.join(t);
+        t
+    }
+
+    /// An operator publishes the next version and starts it: so many chunks, of which so many are
+    /// in every version.
+    pub fn publish(&mut self, chunks: u32, kept: u32) {
+        let version = u32::try_from(self.releases.len() + 1).expect("few releases");
+        self.releases.push(Release::new(PRODUCT, version, chunks, kept));
+        self.wish(Wish::Add(self.releases.len() - 1));
+    }
+
+    pub fn run(&mut self, span: Duration) {
+        self.run_until(self.agenda.now() + span);
+    }
+
+    /// Goes on until `done`, looking every 20 ms; how long that took, if it was within `most`.
+    pub fn run_to(&mut self, most: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
+        let began = self.agenda.now();
+        while self.broken.is_none() {
+            let took = self.agenda.now() - began;
+            if done(self) {
+                return Some(took);
+            }
+            if took >= most {
+                return None;
+            }
+            self.run(Duration::from_millis(20));
+        }
+        None
+    }
+
+    pub fn now(&self) -> Time {
+        self.agenda.now()
+    }
+
+    pub fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
+    }
+
+    /// The last steps of those that a broken rule concerns.
+    pub fn last_steps(&self, count: usize) -> Vec<String> {
+        let mut concerned = self.broken.as_ref().map_or_else(Vec::new, |b| b.concerned.clone());
+        if !concerned.is_empty() {
+            concerned.push("fault".to_owned());
+        }
+        self.trace.last(&concerned, count)
+    }
+
+    /// Why the living terminals do not agree yet; none when all run what is wanted and know one
+    /// and the same living gateway, which HQ hears.
+    pub fn disagreement(&self) -> Option<String> {
+        if !self.orders_done() {
+            return Some("HQ has not confirmed an order".to_owned());
+        }
+        (0..self.stores.len()).find_map(|store| self.disagreement_of(store))
+    }
+
+    fn disagreement_of(&self, store: usize) -> Option<String> {
+        let mut gateway: Option<PeerId> = None;
+        for t in &self.stores[store].terminals {
+            let host = &self.hosts[*t];
+            let Some(program) = &host.program else { continue };
+            let status = program.terminal.status(program.local(self.now()));
+            let Some(seen) = status.gateway else {
+                return Some(format!("{} knows no gateway", host.label));
+            };
+            let first = *gateway.get_or_insert(seen.peer);
+            if first != seen.peer {
+                return Some(format!("{} has another gateway", host.label));
+            }
+            let wanted = self.wanted.map(|at| &self.releases[at].head);
+            let running = host.disk.running(&name(PRODUCT));
+            if let Some(wanted) = wanted
+                && running.is_none_or(|running| running.id != wanted.id)
+            {
+                let releases = format!("{:?}", status.releases);
+                return Some(format!("{} does not run {}: {releases}", host.label, wanted.version));
+            }
+        }
+        self.strangers(store)
+    }
+
+    /// Neighbours that do not know each other yet, or a gateway that HQ does not hear.
+    fn strangers(&self, store: usize) -> Option<String> {
+        let alive = || {
+            let hosts = self.stores[store].terminals.iter().map(|t| &self.hosts[*t]);
+            hosts.filter_map(|host| Some((host, host.program.as_ref()?)))
+        };
+        for (host, program) in alive() {
+            let stranger = |(other, _): &(&Host, _)| {
+                other.peer != host.peer && !program.admitted.contains_key(&other.peer)
+            };
+            if let Some((other, _)) = alive().find(stranger) {
+                return Some(format!("{} has not met {}", host.label, other.label));
+            }
+            let status = program.terminal.status(program.local(self.now()));
+            if status.gateway.as_ref().is_some_and(|gateway| gateway.me)
+                && status.uplink != UplinkView::Up
+            {
+                return Some(format!("the gateway {} has no line to HQ", host.label));
+            }
+            let gone = |peer| alive().all(|(other, _)| other.peer != peer);
+            if status.gateway.is_some_and(|gateway| gone(gateway.peer)) {
+                return Some(format!("{}'s gateway is gone", host.label));
+            }
+        }
+        None
+    }
+
+    pub fn summary(&self) -> Summary {
+        let unique: u64 = {
+            let all = self.releases.iter().flat_map(|release| &release.chunks);
+            let unique: std::collections::BTreeMap<_, _> = all.collect();
+            unique.values().map(|chunk| u64::from(chunk.stored)).sum()
+        };
+        let carried = self.stores.iter().map(|store| store.carried);
+        let (chunks, other) = carried
+            .fold((0, 0), |(chunks, other), c| (chunks + c.chunks, other + c.other_down + c.up));
+        let once = unique.saturating_mul(self.stores.len() as u64);
+        Summary {
+            trace: self.trace.hash(),
+            events: self.agenda.happened(),
+            virtual_time: self.now(),
+            wan_ratio: if once == 0 { 0.0 } else { as_f64(chunks) / as_f64(once) },
+            wan_other: other,
+            news_fetches: self.news_fetches,
+            broken: self.broken.clone(),
+        }
+    }
+}
+
+fn as_f64(bytes: u64) -> f64 {
+    u32::try_from(bytes >> 10).map_or(f64::MAX, f64::from)
+}

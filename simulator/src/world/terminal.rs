@@ -1,0 +1,538 @@
+//! What drives one terminal's composite: the same contract as the program's driver.
+//!
+//! Inputs queue up; up to 256 are handled at one moment, a tick before them when it is due; their
+//! saves are committed, which takes a moment and may be the moment the power goes; then the other
+//! outputs are carried out in order. It decides nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use storemesh_keys::{Name, PeerId};
+use storemesh_protocol::{
+    Instant, Save,
+    content::{ChunkId, ChunkRef, ListId},
+    terminal::{FetchError, FoundBy, Input, Output, Setup, Source, Terminal},
+};
+
+use super::{
+    Event, World,
+    clock::Time,
+    disk::{self, Disk},
+    hq,
+    link::{Class, Lane},
+    net::{self, ConnId, Node, Packet},
+    work::{Job, Requests},
+};
+
+pub(super) const BATCH_MAX: usize = 256;
+/// From an input's arrival to its turn: a thread that wakes up.
+pub(super) const WAKE_UP: Duration = Duration::from_micros(50);
+
+/// A computer in a store.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) peer: PeerId,
+    pub(super) name: Name,
+    /// As the trace calls it.
+    pub(super) label: String,
+    pub(super) store: usize,
+    pub(super) address: SocketAddr,
+    pub(super) up: Lane,
+    pub(super) down: Lane,
+    /// Which side of a split LAN it is on.
+    pub(super) part: u8,
+    pub(super) powered: bool,
+    pub(super) manners: Manners,
+    pub(super) disk: Disk,
+    pub(super) disk_full: bool,
+    pub(super) boot: u32,
+    pub(super) program: Option<Program>,
+}
+
+/// How it answers its neighbours' requests for chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manners {
+    Honest,
+    Liar,
+    Mute,
+}
+
+#[derive(Debug)]
+pub(super) struct Program {
+    pub(super) terminal: Terminal,
+    pub(super) started: Time,
+    inbox: VecDeque<Input>,
+    /// A wake-up is on the agenda for then.
+    wake_at: Option<Time>,
+    pending: Option<(Vec<Save>, Vec<Output>)>,
+    pub(super) lines: BTreeMap<PeerId, ConnId>,
+    /// Since when each neighbour's certificate is known to be good.
+    pub(super) admitted: BTreeMap<PeerId, Time>,
+    pub(super) uplink: Uplink,
+    pub(super) calls: u64,
+    pub(super) requests: BTreeMap<Source, Requests>,
+    /// For the rules (`watch`): what the composite knows to be here and may tell of, since when.
+    pub(super) offers: BTreeMap<ListId, BTreeMap<ChunkId, Time>>,
+    pub(super) asked: BTreeMap<Source, BTreeMap<ChunkId, u32>>,
+    pub(super) shunned: BTreeSet<PeerId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Uplink {
+    None,
+    /// Which call it is: an older one's failure says nothing.
+    Calling(u64),
+    Up(ConnId),
+}
+
+impl World {
+    pub(super) fn start_terminal(&mut self, t: usize) {
+        let now = self.agenda.now();
+        let host = &mut self.hosts[t];
+        if !host.powered || host.program.is_some() {
+            return;
+        }
+        host.boot += 1;
+        host.disk.closed(now);
+        let setup = Setup {
+            me: host.peer,
+            seed: self.chance.number(),
+            wall: hq::wall(now),
+            neighbours: Vec::new(),
+            hq_list: true,
+        };
+        let loaded = Terminal::load(setup, &host.disk.rows, Instant(0));
+        let (terminal, outputs) = loaded.expect("a terminal starts from what it saved");
+        host.program = Some(Program {
+            terminal,
+            started: now,
+            inbox: VecDeque::new(),
+            wake_at: None,
+            pending: None,
+            lines: BTreeMap::new(),
+            admitted: BTreeMap::new(),
+            uplink: Uplink::None,
+            calls: 0,
+            requests: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            shunned: BTreeSet::new(),
+        });
+        let (label, boot) = (host.label.clone(), host.boot);
+        let standing = host.disk.standing();
+        let listen = vec![host.address];
+        self.trace.step(&label, format!("{} starts, boot {boot}", micros(now)));
+        self.commit_or_carry_out(t, outputs);
+        self.push(t, Input::Listening(listen));
+        for (release, manifest, current) in standing {
+            self.push(t, Input::Standing { release, manifest, current });
+        }
+        self.agenda.after(Duration::from_millis(20), Event::DiskDone { t, boot, job: Job::Ready });
+        self.agenda.after(Duration::from_millis(30), Event::Announce { t, boot });
+    }
+
+    /// The program is gone at once, with all it did not commit.
+    pub(super) fn kill_terminal(&mut self, t: usize) {
+        self.allow_for_leaving(t);
+        let now = self.agenda.now();
+        let host = &mut self.hosts[t];
+        let Some(program) = host.program.take() else { return };
+        host.boot += 1;
+        host.disk.closed(now);
+        // The commit that was under way is on disk whole, or not at all.
+        if let Some((saves, _)) = program.pending
+            && self.chance.hits(500)
+        {
+            saves.iter().for_each(|save| host.disk.rows.apply(save));
+        }
+        self.trace.step(&host.label, format!("{} is killed", micros(now)));
+        self.drop_all(Node::Terminal(t));
+    }
+
+    pub(super) fn cut_power(&mut self, t: usize) {
+        self.hosts[t].powered = false;
+        self.paths_changed();
+        self.kill_terminal(t);
+        self.hosts[t].disk.power_cut(&mut self.chance);
+    }
+
+    pub(super) fn push(&mut self, t: usize, input: Input) {
+        let Some(program) = &mut self.hosts[t].program else { return };
+        program.inbox.push_back(input);
+        let at = self.agenda.now() + WAKE_UP;
+        self.wake(t, at);
+    }
+
+    fn wake(&mut self, t: usize, at: Time) {
+        let boot = self.hosts[t].boot;
+        let Some(program) = &mut self.hosts[t].program else { return };
+        if program.pending.is_none() && program.wake_at.is_none_or(|before| at < before) {
+            program.wake_at = Some(at);
+            self.agenda.at(at, Event::Run { t, boot });
+        }
+    }
+
+    /// One turn of the driver's loop.
+    pub(super) fn run_terminal(&mut self, t: usize) {
+        let now = self.agenda.now();
+        let Some(program) = &mut self.hosts[t].program else { return };
+        if program.pending.is_some() {
+            return;
+        }
+        program.wake_at = None;
+        let local = program.local(now);
+        let mut batch = Vec::new();
+        if program.terminal.deadline(local) <= local {
+            batch.push(Input::Tick);
+        }
+        let queued = program.inbox.len().min(BATCH_MAX);
+        batch.extend(program.inbox.drain(..queued));
+        let mut all = Vec::new();
+        for input in batch {
+            let said = self.brief_input(t, &input);
+            self.before_input(t, &input);
+            let program_now = self.hosts[t].program.as_mut().expect("it runs");
+            let outputs = program_now.terminal.handle(local, input);
+            let deadline = program_now.terminal.deadline(local);
+            self.step(t, said, &outputs);
+            if deadline <= local {
+                self.break_rule(t, format!("asks for a tick at {deadline:?}, and it is {local:?}"));
+            }
+            for output in &outputs {
+                self.watch_output(t, output);
+            }
+            all.extend(outputs);
+        }
+        self.commit_or_carry_out(t, all);
+    }
+
+    fn commit_or_carry_out(&mut self, t: usize, outputs: Vec<Output>) {
+        let mut saves = Vec::new();
+        let mut rest = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Save(save) => saves.push(save),
+                other => rest.push(other),
+            }
+        }
+        if saves.is_empty() {
+            self.carry_out_all(t, rest);
+            return;
+        }
+        let boot = self.hosts[t].boot;
+        let program = self.hosts[t].program.as_mut().expect("it has just handled something");
+        program.pending = Some((saves, rest));
+        program.wake_at = None;
+        self.agenda.after(disk::COMMIT, Event::Committed { t, boot });
+    }
+
+    pub(super) fn committed(&mut self, t: usize) {
+        let host = &mut self.hosts[t];
+        let Some(program) = &mut host.program else { return };
+        let Some((saves, rest)) = program.pending.take() else { return };
+        saves.iter().for_each(|save| host.disk.rows.apply(save));
+        self.carry_out_all(t, rest);
+    }
+
+    fn carry_out_all(&mut self, t: usize, outputs: Vec<Output>) {
+        for output in outputs {
+            self.carry_out(t, output);
+        }
+        let now = self.agenda.now();
+        let Some(program) = &self.hosts[t].program else { return };
+        let at = if program.inbox.is_empty() {
+            let deadline = program.terminal.deadline(program.local(now));
+            if deadline == Instant::NEVER {
+                return;
+            }
+            program.started + Duration::from_micros(deadline.0)
+        } else {
+            now + WAKE_UP
+        };
+        self.wake(t, at);
+    }
+
+    fn carry_out(&mut self, t: usize, output: Output) {
+        match output {
+            Output::Save(_) => unreachable!("saves were committed before"),
+            Output::Dial { address, peer } => self.dial(t, address, peer),
+            Output::Close { peer, .. } => self.close(t, peer),
+            Output::Send { peer, frame } => {
+                let program = self.hosts[t].program.as_ref().expect("it runs");
+                if let Some(conn) = program.lines.get(&peer).copied() {
+                    self.send_from(Node::Terminal(t), conn, Class::Control, Packet::Frame(frame));
+                }
+            }
+            Output::Admitted { peer, .. } => {
+                let now = self.agenda.now();
+                let program = self.hosts[t].program.as_mut().expect("it runs");
+                if program.lines.contains_key(&peer) {
+                    program.admitted.insert(peer, now);
+                }
+            }
+            Output::OpenUplink { .. } => self.open_uplink(t),
+            Output::CloseUplink => self.close_uplink(t),
+            Output::SendUp(frame) => {
+                let program = self.hosts[t].program.as_ref().expect("it runs");
+                if let Uplink::Up(conn) = program.uplink {
+                    self.send_from(Node::Terminal(t), conn, Class::Control, Packet::Frame(frame));
+                }
+            }
+            Output::Fetch { from, chunk } => self.fetch(t, from, chunk),
+            Output::Cancel { from, chunk } => self.cancel(t, from, chunk),
+            Output::Check { list, chunks } => {
+                let bytes = self.bytes_held(t, &chunks);
+                self.disk_job(t, bytes, Job::Check { list, chunks });
+            }
+            Output::ReadManifest { release } => self.disk_job(t, 0, Job::ReadManifest { release }),
+            Output::Stage { release, manifest } => {
+                let bytes = self.bytes_held(t, manifest.chunks());
+                self.disk_job(t, bytes, Job::Stage { release, manifest });
+            }
+            Output::Activate { release, manifest } => {
+                let bytes = release.plain_bytes / 4;
+                self.disk_job(t, bytes, Job::Activate { release, manifest });
+            }
+            Output::Abandon { release } => self.disk_job(t, 0, Job::Abandon { release }),
+            // The modelled disk has room for what a download left.
+            Output::Sweep | Output::Reject { .. } | Output::Event(_) => {}
+        }
+    }
+
+    fn bytes_held(&self, t: usize, chunks: &[ChunkRef]) -> u64 {
+        let have = self.hosts[t].disk.check(chunks);
+        have.iter_set().map(|at| u64::from(chunks[at as usize].plain)).sum()
+    }
+
+    // Connections.
+
+    fn dial(&mut self, t: usize, address: SocketAddr, peer: Option<PeerId>) {
+        let (boot, delay) = (self.hosts[t].boot, self.stores[self.hosts[t].store].lan_delay);
+        self.agenda.after(delay, Event::Knock { t, boot, address, peer });
+    }
+
+    pub(super) fn knock(&mut self, t: usize, address: SocketAddr, peer: Option<PeerId>) {
+        let (boot, from) = (self.hosts[t].boot, Node::Terminal(t));
+        let to = self.hosts.iter().position(|host| host.address == address);
+        let right = to.filter(|to| peer.is_none_or(|peer| self.hosts[*to].peer == peer));
+        let answered = right.and_then(|to| self.answer_call(from, Node::Terminal(to)));
+        if answered.is_none() {
+            let there = to.is_some_and(|to| self.path(from, Node::Terminal(to)));
+            let wait = if there { Duration::from_millis(1) } else { net::CALL_TIMEOUT };
+            self.agenda.after(wait, Event::DialFailed { t, boot, address, peer });
+        }
+    }
+
+    /// A connection with a neighbour stands. Of two the one that the lower PeerId dialled stays;
+    /// of two that the same one dialled, the newer.
+    pub(super) fn neighbour_up(&mut self, t: usize, id: ConnId, side: usize) {
+        let Node::Terminal(other) = self.conns[&id].other(side) else { return };
+        let (me, peer) = (self.hosts[t].peer, self.hosts[other].peer);
+        let address = self.hosts[other].address;
+        let program = self.hosts[t].program.as_mut().expect("it answered");
+        if let Some(before) = program.lines.get(&peer).copied() {
+            let dialler = |conn: ConnId| {
+                let conn = self.conns.get(&conn)?;
+                let Node::Terminal(first) = conn.ends[0].node else { return None };
+                Some(self.hosts[first].peer)
+            };
+            let (old, new) = (dialler(before), dialler(id));
+            if old != new && old == Some(me.min(peer)) {
+                self.hang_up(id, side);
+                return;
+            }
+            self.hang_up_from(Node::Terminal(t), before);
+            self.neighbour_down(t, before);
+        }
+        let program = self.hosts[t].program.as_mut().expect("it answered");
+        program.lines.insert(peer, id);
+        self.push(t, Input::Connected { peer, address });
+    }
+
+    pub(super) fn neighbour_down(&mut self, t: usize, id: ConnId) {
+        let Some(program) = &mut self.hosts[t].program else { return };
+        let Some((peer, _)) = program.lines.iter().find(|(_, conn)| **conn == id) else { return };
+        let peer = *peer;
+        program.lines.remove(&peer);
+        program.admitted.remove(&peer);
+        // Which is heard of first is chance.
+        let streams_first = self.chance.hits(500);
+        if streams_first {
+            self.lose_requests(t, Source::Neighbour(peer));
+        }
+        self.push(t, Input::Disconnected { peer });
+        if !streams_first {
+            self.lose_requests(t, Source::Neighbour(peer));
+        }
+    }
+
+    fn close(&mut self, t: usize, peer: PeerId) {
+        let program = self.hosts[t].program.as_mut().expect("it runs");
+        program.admitted.remove(&peer);
+        let Some(conn) = program.lines.remove(&peer) else { return };
+        program.requests.remove(&Source::Neighbour(peer));
+        program.asked.remove(&Source::Neighbour(peer));
+        self.hang_up_from(Node::Terminal(t), conn);
+    }
+
+    fn open_uplink(&mut self, t: usize) {
+        let boot = self.hosts[t].boot;
+        let delay = self.stores[self.hosts[t].store].wan_delay;
+        let program = self.hosts[t].program.as_mut().expect("it runs");
+        if program.uplink == Uplink::None {
+            program.calls += 1;
+            program.uplink = Uplink::Calling(program.calls);
+            self.agenda.after(delay, Event::CallHq { t, boot, call: program.calls });
+        }
+    }
+
+    pub(super) fn call_hq(&mut self, t: usize, call: u64) {
+        let boot = self.hosts[t].boot;
+        if self.answer_call(Node::Terminal(t), Node::Hq).is_none() {
+            self.agenda.after(net::CALL_TIMEOUT, Event::CallFailed { t, boot, call });
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, t: usize, address: SocketAddr, peer: Option<PeerId>) {
+        self.push(t, Input::DialFailed { address, peer });
+    }
+
+    /// The path was cut during the handshake.
+    pub(super) fn call_came_to_nothing(&mut self, t: usize, id: ConnId) {
+        match self.conns[&id].other(0) {
+            Node::Hq => self.call_failed(t, None),
+            Node::Terminal(other) => {
+                let (peer, address) = (self.hosts[other].peer, self.hosts[other].address);
+                self.dial_failed(t, address, Some(peer));
+            }
+        }
+    }
+
+    pub(super) fn terminal_hears(&mut self, t: usize, conn: ConnId, from: Node, packet: Packet) {
+        let source = match from {
+            Node::Hq => Source::Hq,
+            Node::Terminal(other) => Source::Neighbour(self.hosts[other].peer),
+        };
+        // Of a connection that was given up, or is not heard of yet, nothing counts.
+        if self.line_to(t, source) != Some(conn) {
+            return;
+        }
+        match (packet, source) {
+            (Packet::Frame(bytes), Source::Hq) => self.push(t, Input::UplinkFrame(bytes)),
+            (Packet::Frame(bytes), Source::Neighbour(peer)) => {
+                self.push(t, Input::Frame { peer, bytes });
+            }
+            (Packet::Request { id, chunk }, _) => self.serve(t, conn, id, chunk),
+            (Packet::Reply { id, what }, _) => self.answered(t, source, id, what),
+        }
+    }
+
+    pub(super) fn call_failed(&mut self, t: usize, call: Option<u64>) {
+        let Some(program) = &mut self.hosts[t].program else { return };
+        let Uplink::Calling(current) = program.uplink else { return };
+        if call.is_none_or(|call| call == current) {
+            program.uplink = Uplink::None;
+            self.push(t, Input::UplinkDown { why: "HQ does not answer".to_owned() });
+        }
+    }
+
+    pub(super) fn uplink_up(&mut self, t: usize, id: ConnId) {
+        let hq = self.hq.key.public();
+        let program = self.hosts[t].program.as_mut().expect("it called");
+        if !matches!(program.uplink, Uplink::Calling(_)) {
+            // It changed its mind meanwhile.
+            self.hang_up(id, 0);
+            return;
+        }
+        program.uplink = Uplink::Up(id);
+        self.push(t, Input::UplinkUp { hq });
+    }
+
+    pub(super) fn uplink_down(&mut self, t: usize, id: ConnId) {
+        let Some(program) = &mut self.hosts[t].program else { return };
+        if program.uplink != Uplink::Up(id) {
+            return;
+        }
+        program.uplink = Uplink::None;
+        self.allow_for_uplink(t);
+        self.lose_requests(t, Source::Hq);
+        self.push(t, Input::UplinkDown { why: "the connection ended".to_owned() });
+    }
+
+    fn close_uplink(&mut self, t: usize) {
+        self.allow_for_uplink(t);
+        let program = self.hosts[t].program.as_mut().expect("it runs");
+        let before = std::mem::replace(&mut program.uplink, Uplink::None);
+        if let Uplink::Up(conn) = before {
+            program.requests.remove(&Source::Hq);
+            program.asked.remove(&Source::Hq);
+            self.hang_up_from(Node::Terminal(t), conn);
+        }
+    }
+
+    pub(super) fn send_from(&mut self, node: Node, id: ConnId, class: Class, packet: Packet) {
+        let Some(side) = self.side_of(node, id) else { return };
+        self.send(id, side, class, packet);
+    }
+
+    pub(super) fn hang_up_from(&mut self, node: Node, id: ConnId) {
+        if let Some(side) = self.side_of(node, id) {
+            self.hang_up(id, side);
+        }
+    }
+
+    fn side_of(&self, node: Node, id: ConnId) -> Option<usize> {
+        self.conns.get(&id)?.ends.iter().position(|end| end.node == node)
+    }
+
+    // Announcements on the LAN.
+
+    /// Everybody in reach hears it, and answers.
+    pub(super) fn announce(&mut self, t: usize) {
+        let boot = self.hosts[t].boot;
+        let store = &self.stores[self.hosts[t].store];
+        let (mdns, loss) = (store.mdns, store.lan_loss);
+        for other in store.terminals.clone() {
+            let reached = self.path(Node::Terminal(t), Node::Terminal(other));
+            if other == t || !mdns || !reached || self.hosts[other].program.is_none() {
+                continue;
+            }
+            for (hearer, of) in [(other, t), (t, other)] {
+                if !self.chance.hits(loss) {
+                    let wait =
+                        self.chance.between(Duration::from_millis(1), Duration::from_millis(120));
+                    let boot = self.hosts[hearer].boot;
+                    self.agenda.after(wait, Event::Heard { t: hearer, boot, of });
+                }
+            }
+        }
+        self.agenda.after(Duration::from_secs(20), Event::Announce { t, boot });
+    }
+
+    pub(super) fn heard(&mut self, t: usize, of: usize) {
+        let (peer, address) = (self.hosts[of].peer, self.hosts[of].address);
+        self.push(t, Input::Discovered { peer, address, by: FoundBy::Mdns });
+    }
+
+    /// Ends a source's requests: its stream is gone.
+    fn lose_requests(&mut self, t: usize, from: Source) {
+        let Some(program) = &mut self.hosts[t].program else { return };
+        let Some(requests) = program.requests.remove(&from) else { return };
+        for chunk in requests.all() {
+            self.push(t, Input::NotFetched { from, chunk, why: FetchError::Lost });
+        }
+    }
+}
+
+impl Program {
+    pub(super) fn local(&self, now: Time) -> Instant {
+        Instant(u64::try_from((now - self.started).as_micros()).expect("a run is short"))
+    }
+}
+
+pub(super) fn micros(at: Time) -> String {
+    format!("{:>11}", at.as_micros())
+}

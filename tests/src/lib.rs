@@ -1,0 +1,15 @@
+//! What the end-to-end tests share; the tests themselves stand in `tests/`, a file for each subject.
+//!
+//! They start the real programs with the helper of the demo (`storemesh_sim::live`), so what is
+//! tested is what is shown. Each test has a chain of its own in a folder of its own, on ports that
+//! the system chose: they run side by side.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod shop;
+
+pub mod saying;
+
+pub mod need;
+
+pub mod net;
