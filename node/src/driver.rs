@@ -91,6 +91,8 @@ pub(crate) enum Event {
         session: u64,
         why: String,
     },
+    /// The node was asked to stop: what came before is carried out, nothing after.
+    Stop,
     /// Somebody wants to see how the terminal is.
     Look(oneshot::Sender<Look>),
 }
@@ -223,18 +225,25 @@ impl Driver {
                 }
             }
             let mut outputs = Vec::new();
-            if batch.is_empty() && self.own.is_empty() {
-                outputs = self.terminal.handle(self.now(), Input::Tick);
-            }
+            let mut stop = false;
             for input in std::mem::take(&mut self.own) {
                 outputs.extend(self.terminal.handle(self.now(), input));
             }
             for event in batch.drain(..) {
+                stop |= matches!(event, Event::Stop);
                 if let Some(input) = self.input(event) {
                     outputs.extend(self.terminal.handle(self.now(), input));
                 }
             }
+            // However much there is to do, what is due is done.
+            let now = self.now();
+            if self.terminal.deadline(now) <= now {
+                outputs.extend(self.terminal.handle(now, Input::Tick));
+            }
             self.carry_out_all(outputs)?;
+            if stop {
+                return Ok(());
+            }
         }
     }
 
@@ -271,6 +280,7 @@ impl Driver {
                 self.uplink.take_if(|uplink| uplink.session == session)?;
                 Some(Input::UplinkDown { why })
             }
+            Event::Stop => None,
             Event::Look(reply) => {
                 let bytes =
                     |(peer, (_, n)): (&PeerId, &(u64, Neighbour))| (*peer, n.traffic.bytes());

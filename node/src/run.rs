@@ -30,7 +30,7 @@ use crate::{
     cli::{Common, RunFlags, VERSION},
     config::{self, Settings},
     disk::Disk,
-    driver::{self, Driver, Reach, wall},
+    driver::{self, Driver, Event, Reach, wall},
     membership,
     mesh::{self, Mesh},
     uplink::Dialer,
@@ -99,7 +99,7 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let reach = Reach { mesh: commands, uplink, jobs };
     let mut driven = Driver::new(terminal, db, events, reach, started).start(first)?;
     let mut meshed = tokio::spawn(mesh.run());
-    let router = api::router(inbox);
+    let router = api::router(inbox.clone());
     tokio::spawn(serve_unix(api_socket, router.clone(), api::BODY_BYTES_MAX));
     tokio::spawn(serve_tcp(api_listener, router, token, api::BODY_BYTES_MAX));
 
@@ -122,8 +122,13 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     tracing::info!(asked, "stopping");
     // Neighbours and HQ see the connections end with the mesh and the process.
     meshed.abort();
-    _ = tokio::time::timeout(LINGER, meshed).await;
-    Ok(())
+    // What the driver has taken it carries out; that it ends in time is all that is asked.
+    _ = inbox.send(Event::Stop).await;
+    match tokio::time::timeout(LINGER, driven).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(_)) => Err(bug()),
+        Err(_) => Ok(()),
+    }
 }
 
 fn setup(key: &SecretKey, settings: &Settings) -> anyhow::Result<Setup> {

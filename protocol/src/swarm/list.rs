@@ -156,6 +156,20 @@ impl List {
         self.flights.iter().filter_map(asked).collect()
     }
 
+    /// Every request that is out, chunk by chunk.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = (ChunkId, Source)> {
+        let out = |(at, flight): (&u32, &Flight)| {
+            let chunk = self.chunk(*at).id;
+            flight.from.iter().map(move |from| (chunk, *from)).collect::<Vec<_>>()
+        };
+        self.flights.iter().flat_map(out)
+    }
+
+    pub(super) fn awaits(&self, chunk: &ChunkId, from: Source) -> bool {
+        let flight = self.place_of(chunk).and_then(|at| self.flights.get(&at));
+        flight.is_some_and(|flight| flight.from.contains(&from))
+    }
+
     /// What any neighbour may be told we have.
     pub(super) fn loud(&self) -> Bits {
         let mut bits = self.have.clone();

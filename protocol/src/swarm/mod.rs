@@ -161,7 +161,7 @@ impl Swarm {
             Input::Have { peer, list, chunks } => self.says(peer, list, chunks, &mut outputs),
             Input::Got { peer, list, chunks } => self.adds(peer, list, &chunks, &mut outputs),
             Input::Seek { chunks, have } => self.seek(now, chunks, have, &mut outputs),
-            Input::Drop(list) => self.drop_list(&list),
+            Input::Drop(list) => self.drop_list(&list, &mut outputs),
             Input::HqUp => self.hq = Some(Pipe::new(Kind::Hq)),
             Input::HqDown => self.hq_down(),
             Input::Fetched { from, chunk, bytes } => {
@@ -317,7 +317,7 @@ impl Swarm {
         outputs: &mut Vec<Output>,
     ) {
         let id = list_id(&chunks);
-        self.drop_list(&id);
+        self.drop_list(&id, outputs);
         let mut list = List::new(id, chunks, have, self.seed, now);
         for (peer, neighbour) in &mut self.neighbours {
             neighbour.count_into(&mut list);
@@ -329,8 +329,16 @@ impl Swarm {
         self.lists.push(list);
     }
 
-    fn drop_list(&mut self, id: &ListId) {
-        self.lists.retain(|list| list.id != *id);
+    fn drop_list(&mut self, id: &ListId, outputs: &mut Vec<Output>) {
+        if let Some(index) = self.lists.iter().position(|list| list.id == *id) {
+            let list = self.lists.remove(index);
+            for (chunk, from) in list.awaited() {
+                // Another list may wait for the very same answer.
+                if !self.lists.iter().any(|other| other.awaits(&chunk, from)) {
+                    outputs.push(Output::Cancel { from, chunk });
+                }
+            }
+        }
         for neighbour in self.neighbours.values_mut() {
             neighbour.drop_list(id);
         }
