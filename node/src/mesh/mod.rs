@@ -17,18 +17,18 @@ mod streams;
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
+    io::{self, ErrorKind},
+    net::{IpAddr, SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, Swarm, mdns,
     swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
 };
-use storemesh_host::exit::{Exit, Failure};
 use storemesh_keys::{PeerId, SecretKey};
 use storemesh_protocol::terminal::{FoundBy, Input};
 use tokio::{sync::mpsc, time::sleep};
@@ -262,14 +262,21 @@ async fn listen(swarm: &mut Swarm<Behaviour>, settings: &Settings) -> anyhow::Re
     let mut taken = 0;
     for ip in &settings.listen {
         let address = SocketAddr::new(*ip, port);
-        if let Err(why) = swarm.listen_on(behaviour::multiaddr(address)) {
-            // Without IPv6 in the kernel there is nothing to listen on there.
-            if ip.is_ipv6() && taken > 0 {
-                tracing::debug!(%address, "not listening: {why}");
-                continue;
-            }
-            return Err(not_listening(address, &why.to_string()));
+        // libp2p says nothing of why it cannot listen, so a plain socket tries first.
+        let tried = TcpListener::bind(address);
+        // Without IPv6 in the kernel there is nothing to listen on there.
+        if let Err(why) = &tried
+            && ip.is_ipv6()
+            && taken > 0
+            && why.kind() != ErrorKind::AddrInUse
+        {
+            tracing::debug!(%address, "not listening: {why}");
+            continue;
         }
+        drop(tried.map_err(|why| not_listening(address, &why))?);
+        swarm
+            .listen_on(behaviour::multiaddr(address))
+            .with_context(|| format!("listening on TCP {address}"))?;
         loop {
             match swarm.select_next_some().await {
                 SwarmEvent::NewListenAddr { address, .. } => {
@@ -280,7 +287,7 @@ async fn listen(swarm: &mut Swarm<Behaviour>, settings: &Settings) -> anyhow::Re
                     break;
                 }
                 SwarmEvent::ListenerClosed { reason, .. } => {
-                    return Err(not_listening(address, &format!("{reason:?}")));
+                    bail!("listening on TCP {address}: {reason:?}");
                 }
                 _ => {}
             }
@@ -292,18 +299,16 @@ async fn listen(swarm: &mut Swarm<Behaviour>, settings: &Settings) -> anyhow::Re
     Ok(port)
 }
 
-fn not_listening(address: SocketAddr, why: &str) -> anyhow::Error {
-    let line = if why.contains("in use") {
-        format!(
-            "TCP port {} of {} is in use: stop the program that has it, or choose another with \
-             --mesh-port",
+fn not_listening(address: SocketAddr, why: &io::Error) -> anyhow::Error {
+    if why.kind() == ErrorKind::AddrInUse {
+        return anyhow!(
+            "TCP port {} of {} is in use: stop the program that has it, or choose another port \
+             with --mesh-port",
             address.port(),
             address.ip()
-        )
-    } else {
-        format!("listening on TCP {address}: {why}")
-    };
-    Failure::new(Exit::Failed, line).into()
+        );
+    }
+    anyhow!("listening on TCP {address}: {why}")
 }
 
 impl std::fmt::Debug for Mesh {
