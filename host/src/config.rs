@@ -12,7 +12,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use serde::de::DeserializeOwned;
 
-use crate::files;
+use crate::{files, out};
 
 /// More than any configuration; a larger file is surely something else.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -24,6 +24,18 @@ pub fn load<T: DeserializeOwned + Default>(path: &Path) -> anyhow::Result<T> {
         .ok()
         .with_context(|| format!("`{}` is not UTF-8 text", path.display()))?;
     parse(&text, &path.display().to_string())
+}
+
+/// What `config check` says of a file that was loaded well.
+pub fn say_good(path: &Path, json: bool) -> anyhow::Result<()> {
+    let there = path.exists();
+    if json {
+        out::json(&serde_json::json!({ "ok": true, "path": path, "exists": there }))
+    } else if there {
+        out::line(format_args!("`{}` is good", path.display()))
+    } else {
+        out::line(format_args!("no `{}`: the defaults hold", path.display()))
+    }
 }
 
 /// Reads `text`; `name` is what errors call it.

@@ -6,7 +6,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use storemesh_host::{exit::Failure, logs, out};
+use storemesh_host::{logs, out};
 use storemesh_keys::Name;
 
 use crate::{config, init, ops, publish, serve};
@@ -174,18 +174,8 @@ impl Cli {
 }
 
 fn check_config(common: &Common) -> anyhow::Result<()> {
-    let path = config::path(&common.data);
-    config::load(&common.data)
-        .map_err(|why| Failure::new(storemesh_host::exit::Exit::Failed, format!("{why:#}")))?;
-    let there = path.exists();
-    if common.json {
-        return out::json(&serde_json::json!({ "ok": true, "path": path, "exists": there }));
-    }
-    if there {
-        out::line(format_args!("`{}` is good", path.display()))
-    } else {
-        out::line(format_args!("no `{}`: the defaults hold", path.display()))
-    }
+    config::load(&common.data)?;
+    storemesh_host::config::say_good(&config::path(&common.data), common.json)
 }
 
 /// `90m`, `12h`, `7d`.

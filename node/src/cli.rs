@@ -127,17 +127,8 @@ impl Cli {
 }
 
 fn check_config(common: &Common) -> anyhow::Result<()> {
-    let path = config::path(&common.data);
     config::load(&common.data)?;
-    let there = path.exists();
-    if common.json {
-        return out::json(&serde_json::json!({ "ok": true, "path": path, "exists": there }));
-    }
-    if there {
-        out::line(format_args!("`{}` is good", path.display()))
-    } else {
-        out::line(format_args!("no `{}`: the defaults hold", path.display()))
-    }
+    storemesh_host::config::say_good(&config::path(&common.data), common.json)
 }
 
 #[cfg(test)]

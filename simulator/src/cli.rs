@@ -5,7 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Parser, Subcommand};
 use storemesh_host::exit;
 
-use crate::{demo, live::tie};
+use crate::{demo, live::tie, run};
 
 /// Runs and rehearses a storemesh chain on this machine
 #[derive(Debug, Parser)]
@@ -18,6 +18,7 @@ struct Line {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Args),
+    Run(run::Args),
     /// Runs a command that ends when stdin does
     #[command(name = tie::COMMAND, hide = true)]
     Tied {
@@ -30,6 +31,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Line::parse().command {
         Command::Demo(args) => exit::main_with(|| demo::run(&args)),
+        Command::Run(args) => exit::main_with(|| run::run(&args)),
         Command::Tied { command } => tie::watch(&command),
     }
 }

@@ -9,6 +9,7 @@ pub mod live;
 
 pub mod demo;
 
+pub mod run;
 pub mod world;
 
 pub mod cli;

@@ -572,6 +572,24 @@ impl Swarm {
             list.asked(at, Source::Hq, now);
             outputs.push(Output::Fetch { from: Source::Hq, chunk });
         }
+        // What only neighbours hold that do not answer is not waited for.
+        let answers = |n: &Neighbour, at| n.holds(&list.id, at) && !n.pipe.rests(now);
+        let lost = |at: &u32| !self.neighbours.values().any(|n| answers(n, *at));
+        let mut asked = Vec::new();
+        if self.neighbours.values().any(|n| n.pipe.rests(now)) {
+            for at in list.available().take(SCAN_MAX).filter(lost) {
+                if !hq.has_room(now) {
+                    break;
+                }
+                let chunk = list.chunk(at);
+                hq.asked(now, list.place(at), chunk.stored);
+                asked.push(at);
+                outputs.push(Output::Fetch { from: Source::Hq, chunk });
+            }
+        }
+        for at in asked {
+            list.asked(at, Source::Hq, now);
+        }
     }
 
     fn ask_neighbours(&mut self, now: Instant, index: usize, outputs: &mut Vec<Output>) {

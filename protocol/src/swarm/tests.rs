@@ -188,6 +188,17 @@ fn what_a_silent_neighbour_owes_is_asked_of_another() {
 }
 
 #[test]
+fn what_only_a_silent_neighbour_holds_the_gateway_gets_from_hq() {
+    let chunks = list(1);
+    let (mut swarm, outputs) = seeking(&chunks, &[(1, &[0])]);
+    assert_eq!(fetches(&outputs).len(), 1);
+    assert_eq!(fetches(&swarm.handle(Instant(2), Input::HqUp)), [], "a neighbour has it");
+    let stalled = swarm.deadline(Instant(2));
+    let asked = fetches(&swarm.handle(stalled, Input::Tick));
+    assert_eq!(asked, [(Source::Hq, chunks[0].id)]);
+}
+
+#[test]
 fn a_whole_list_is_complete_at_once_and_served() {
     let chunks = list(3);
     let mut swarm = Swarm::new(ME_SEED);

@@ -251,6 +251,12 @@ impl Terminal {
                     outputs.push(Output::Save(Save::put(LEASE, b"", lease.signed())));
                     self.clock.raise(lease.at, now);
                     self.spread_lease(&lease, outputs);
+                    outputs.push(Output::Event(Event::Gateway {
+                        peer: lease.holder,
+                        name: self.name_of(&lease.holder),
+                        epoch: lease.epoch,
+                        me: lease.holder == self.me,
+                    }));
                 }
                 gateway::Output::Serve => self.swarm(now, swarm::Input::HqUp, outputs),
                 gateway::Output::Rest => self.swarm(now, swarm::Input::HqDown, outputs),

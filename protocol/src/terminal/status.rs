@@ -182,7 +182,7 @@ impl Terminal {
         connected.chain(away).collect()
     }
 
-    fn name_of(&self, peer: &PeerId) -> Option<Name> {
+    pub(super) fn name_of(&self, peer: &PeerId) -> Option<Name> {
         if *peer == self.me {
             return Some(self.membership.certificate.name.clone());
         }

@@ -40,22 +40,17 @@ impl Lan {
         ip(&format!("netns add {switch}"))?;
         ip(&format!("-n {switch} link add br0 type bridge mcast_snooping 0 forward_delay 0"))?;
         ip(&format!("-n {switch} link set br0 up"))?;
-        for node in &lan.nodes {
+        for (index, node) in lan.nodes.iter().enumerate() {
             let (name, port) = (lan.namespace(node), format!("to-{node}"));
             ip(&format!("netns add {name}"))?;
             ip(&format!("-n {name} link set lo up"))?;
             ip(&format!("-n {name} link add lan0 type veth peer name {port} netns {switch}"))?;
             ip(&format!("-n {switch} link set {port} master br0 up"))?;
-            ip(&format!("-n {name} address add {}/24 dev lan0", lan.address(node)))?;
+            ip(&format!("-n {name} address add 10.98.0.{}/24 dev lan0", index + 1))?;
             ip(&format!("-n {name} link set lan0 up"))?;
             ip(&format!("-n {name} route add default dev lan0"))?;
         }
         Ok(lan)
-    }
-
-    pub(crate) fn address(&self, node: &str) -> String {
-        let number = self.nodes.iter().position(|name| name == node).expect("a node of this LAN");
-        format!("10.98.0.{}", number + 1)
     }
 
     fn namespace(&self, node: &str) -> String {

@@ -22,7 +22,7 @@ mod report;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use storemesh_host::out;
+use storemesh_host::{exit::Failure, out};
 
 use self::report::{Entry, Report};
 use crate::live::{
@@ -126,10 +126,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn choose(names: &[String]) -> anyhow::Result<Vec<&'static Family>> {
     let known = || FAMILIES.iter().flat_map(|family| family.figures).map(|promise| promise.name);
     if let Some(unknown) = names.iter().find(|name| known().all(|known| known != name.as_str())) {
-        anyhow::bail!(
-            "there is no figure `{unknown}`; there are {}",
-            known().collect::<Vec<_>>().join(", ")
-        );
+        let known = known().collect::<Vec<_>>().join(", ");
+        let message = format!("there is no figure `{unknown}`; there are {known}");
+        return Err(Failure::usage(message).into());
     }
     let wanted = |family: &Family| {
         names.is_empty()

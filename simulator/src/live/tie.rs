@@ -11,7 +11,7 @@
 use std::{
     env,
     ffi::OsString,
-    io::{Read, stdin},
+    io::{Read, Write, stderr, stdin},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
@@ -75,7 +75,8 @@ pub fn watch(command: &[OsString]) -> ExitCode {
             u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
         }),
         Err(error) => {
-            eprintln!("error: starting `{}`: {error}", program.display());
+            // Whoever would have read it may be gone; the code says it too.
+            _ = writeln!(stderr(), "error: starting `{}`: {error}", program.display());
             ExitCode::from(NOT_STARTED)
         }
     }

@@ -13,6 +13,9 @@ use super::{
     terminal::Manners,
 };
 
+/// Within so long after a storm the living terminals agree: the longest pauses between two calls or
+/// dials (30 s), a full disk's (1 min), and a download.
+pub const AGREED_WITHIN: Duration = Duration::from_secs(90);
 /// How often something new goes wrong in a store.
 const PACE: Duration = Duration::from_millis(2500);
 

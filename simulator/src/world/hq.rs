@@ -133,7 +133,9 @@ impl World {
         if let Some((saves, _)) = program.pending
             && self.chance.hits(500)
         {
-            saves.iter().for_each(|save| self.hq.rows.apply(save));
+            for save in &saves {
+                self.hq.rows.apply(save);
+            }
         }
         self.trace.step("hq", format!("{} is killed", micros(self.agenda.now())));
         self.drop_all(Node::Hq);
@@ -265,9 +267,10 @@ impl World {
             }
             for output in outputs {
                 self.watch_hq_output(&output);
-                match output {
-                    Output::Save(save) => saves.push(save),
-                    other => rest.push(other),
+                if let Output::Save(save) = output {
+                    saves.push(save);
+                } else {
+                    rest.push(output);
                 }
             }
         }
@@ -283,7 +286,9 @@ impl World {
     pub(super) fn hq_committed(&mut self) {
         let Some(program) = &mut self.hq.program else { return };
         let Some((saves, rest)) = program.pending.take() else { return };
-        saves.iter().for_each(|save| self.hq.rows.apply(save));
+        for save in &saves {
+            self.hq.rows.apply(save);
+        }
         self.hq_carry_out_all(rest);
     }
 
@@ -362,6 +367,8 @@ impl World {
 
 impl HqProgram {
     fn local(&self, now: Time) -> Instant {
-        Instant(u64::try_from((now - self.started).as_micros()).expect("a run is short"))
+        Instant(
+            u64::try_from(now.saturating_sub(self.started).as_micros()).expect("a run is short"),
+        )
     }
 }

@@ -9,6 +9,7 @@
 //! What the world does is what `node` and `hq` do around their composites; it leaves every decision
 //! to those.
 
+mod calls;
 mod chance;
 mod clock;
 mod disk;
@@ -50,6 +51,7 @@ use self::{
 };
 pub use self::{
     clock::Time,
+    faults::AGREED_WITHIN,
     story::{Plan, Summary},
 };
 
@@ -211,10 +213,10 @@ impl World {
             }
             Event::RunHq { boot } if self.is_hq_boot(boot) => self.run_hq(),
             Event::HqCommitted { boot } if self.is_hq_boot(boot) => self.hq_committed(),
-            Event::RunHq { .. } | Event::HqCommitted { .. } => {}
             Event::Order { ticket } => self.order(ticket),
             Event::Fault { storm, fault } if storm == self.storm => self.fault(fault),
-            Event::Fault { .. } => {}
+            // Of an earlier start, or an earlier storm.
+            Event::RunHq { .. } | Event::HqCommitted { .. } | Event::Fault { .. } => {}
         }
     }
 
@@ -256,10 +258,11 @@ impl Store {
     }
 
     fn count(&mut self, down: bool, bytes: u64, packet: &Packet) {
-        let counter = match packet {
-            Packet::Reply { what: What::Right(_), .. } if down => &mut self.carried.chunks,
-            _ if down => &mut self.carried.other_down,
-            _ => &mut self.carried.up,
+        let chunk = matches!(packet, Packet::Reply { what: What::Right(_), .. });
+        let counter = match (down, chunk) {
+            (true, true) => &mut self.carried.chunks,
+            (true, false) => &mut self.carried.other_down,
+            (false, _) => &mut self.carried.up,
         };
         *counter += bytes;
     }

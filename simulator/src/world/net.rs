@@ -338,9 +338,8 @@ impl World {
 fn size(packet: &Packet) -> u64 {
     let body = match packet {
         Packet::Frame(bytes) => bytes.len() as u64,
-        Packet::Request { .. } => 40,
+        Packet::Request { .. } | Packet::Reply { what: What::Missing | What::Reset, .. } => 40,
         Packet::Reply { what: What::Right(bytes) | What::Wrong(bytes), .. } => u64::from(*bytes),
-        Packet::Reply { what: What::Missing | What::Reset, .. } => 40,
     };
     body + HEADERS
 }

@@ -37,7 +37,7 @@ impl Release {
         let mut builder = Builder::new();
         for (file, first) in (0..count).step_by(8).enumerate() {
             let chunks = (first..count.min(first + 8)).map(chunk).collect();
-            let path = RelPath::new(&format!("bin/part-{file}")).expect("a plain path");
+            let path = RelPath::new(format!("bin/part-{file}")).expect("a plain path");
             builder.file(path, 0o755, chunks);
         }
         let version = name(&format!("1.{version}"));

@@ -13,7 +13,7 @@ use super::{
     chance::Chance,
     clock::{Agenda, Time},
     disk::Disk,
-    faults::LAN_RATE,
+    faults::{AGREED_WITHIN, LAN_RATE},
     hq::{HqHost, Wish},
     link::{Lane, mbit},
     release::{Release, name},
@@ -154,7 +154,7 @@ impl World {
     pub fn run_to(&mut self, most: Duration, done: impl Fn(&Self) -> bool) -> Option<Duration> {
         let began = self.agenda.now();
         while self.broken.is_none() {
-            let took = self.agenda.now() - began;
+            let took = self.agenda.now().saturating_sub(began);
             if done(self) {
                 return Some(took);
             }
@@ -164,6 +164,33 @@ impl World {
             self.run(Duration::from_millis(20));
         }
         None
+    }
+
+    /// A whole trial: a release, a storm, and time to agree. What went wrong is a broken rule.
+    pub fn trial(plan: Plan, storm: Duration) -> Self {
+        let mut world = Self::new(plan);
+        world.publish(24, 0);
+        if !storm.is_zero() {
+            world.storm(storm);
+        }
+        if world.broken.is_none() {
+            world.heal();
+        }
+        let took = world.run_to(AGREED_WITHIN, |world| world.disagreement().is_none());
+        if took.is_none() && world.broken.is_none() {
+            let why = world.disagreement().unwrap_or_default();
+            let rule = format!("after {AGREED_WITHIN:?} of peace: {why}");
+            world.broken = Some(Broken { at: world.now(), rule, concerned: Vec::new() });
+        }
+        world
+    }
+
+    /// Who holds the newest lease of a store.
+    pub fn gateway(&self, store: usize) -> Option<usize> {
+        let name = &self.stores[store].name;
+        let of = self.holders.iter().filter(|((store, ..), _)| store == name);
+        let (_, peer) = of.max_by_key(|((.., generation, epoch), _)| (*generation, *epoch))?;
+        self.hosts.iter().position(|host| host.peer == *peer)
     }
 
     pub fn now(&self) -> Time {

@@ -1,5 +1,8 @@
 //! A step in words, for the trace.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "tells of all, carries out none")]
+#![expect(clippy::format_push_string, reason = "the clearest way to tell")]
+
 use storemesh_keys::{Expiry, HqSigned, Trust, Verified};
 use storemesh_protocol::{
     Lease, hq,

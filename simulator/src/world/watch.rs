@@ -11,6 +11,8 @@
 //! - No source is ever asked for more than the limits at once.
 //! - A deadline lies in the future (`terminal`, `hq`).
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "looks at some, carries out none")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -178,7 +180,7 @@ impl World {
             for (list, offer) in &program.offers {
                 let since = offer.get(chunk).filter(|_| me.offers.contains_key(list));
                 let Some(since) = since else { continue };
-                let known: Time = now - met.max(*since);
+                let known: Time = now.saturating_sub(met.max(*since));
                 if known > NEWS {
                     let what = format!(
                         "asks HQ for chunk {chunk:?}, verified by {} {} ms ago",

@@ -165,10 +165,8 @@ impl World {
     pub(super) fn disk_job(&mut self, t: usize, bytes: u64, job: Job) {
         let (now, boot) = (self.agenda.now(), self.hosts[t].boot);
         let disk = &mut self.hosts[t].disk;
-        let at = match job {
-            Job::Activate { .. } => disk.sync(now, bytes),
-            _ => disk.job(now, bytes),
-        };
+        let syncs = matches!(job, Job::Activate { .. });
+        let at = if syncs { disk.sync(now, bytes) } else { disk.job(now, bytes) };
         self.agenda.at(at, Event::DiskDone { t, boot, job });
     }
 
