@@ -14,7 +14,7 @@ use storemesh_protocol::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::frames::{read_frame, write_frame};
+use crate::frames::{FrameError, read_frame, write_frame};
 
 /// Answers requests until the asker ends the stream; `stored` looks a chunk's stored form up.
 /// `sent` hears of the bytes of each.
@@ -57,31 +57,38 @@ pub enum AnswerError {
     Wrong(String),
 }
 
-/// Reads the answer to the request for `awaited`; none when the other side does not have it.
-pub async fn take<R: AsyncRead + Unpin>(
+/// Reads the head of the answer to the request for `awaited`: how many bytes follow, or none when
+/// the other side does not have it.
+pub async fn take_head<R: AsyncRead + Unpin>(
     input: &mut R,
     awaited: ChunkId,
-) -> Result<Option<Vec<u8>>, AnswerError> {
-    use crate::frames::FrameError;
+) -> Result<Option<usize>, AnswerError> {
     let head = match read_frame(input, HEAD_MAX).await {
         Ok(Some(head)) => head,
         Ok(None) => return Err(AnswerError::Lost("closed by the other side".to_owned())),
         Err(why @ FrameError::TooLarge { .. }) => return Err(AnswerError::Wrong(why.to_string())),
-        Err(why) => return Err(AnswerError::Lost(why.to_string())),
+        Err(why @ (FrameError::Cut { .. } | FrameError::Stream(_))) => {
+            return Err(AnswerError::Lost(why.to_string()));
+        }
     };
     let Reply { chunk, length } =
         wire::decode(&head).map_err(|why| AnswerError::Wrong(why.to_string()))?;
     if chunk != awaited {
         return Err(AnswerError::Wrong(format!("answered {chunk} when asked for {awaited}")));
     }
-    let length = length as usize;
-    if length > BODY_MAX {
-        return Err(AnswerError::Wrong(format!("chunk of {length} bytes, at most {BODY_MAX}")));
+    match length as usize {
+        0 => Ok(None),
+        length if length <= BODY_MAX => Ok(Some(length)),
+        length => Err(AnswerError::Wrong(format!("chunk of {length} bytes, at most {BODY_MAX}"))),
     }
-    if length == 0 {
-        return Ok(None);
-    }
+}
+
+/// Reads the bytes after a head.
+pub async fn take_body<R: AsyncRead + Unpin>(
+    input: &mut R,
+    length: usize,
+) -> Result<Vec<u8>, AnswerError> {
     let mut body = vec![0; length];
     input.read_exact(&mut body).await.map_err(|why| AnswerError::Lost(why.to_string()))?;
-    Ok(Some(body))
+    Ok(body)
 }

@@ -6,7 +6,7 @@
 //! An error without one counts as [`Exit::Failed`]. Nothing here prints results; see
 //! [`crate::out`].
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use crate::http::ClientError;
 
@@ -59,7 +59,8 @@ impl Failure {
 /// Runs a program's body and turns what it returns into the process's end.
 pub fn main_with(run: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
     let Err(error) = run() else { return Exit::Ok.into() };
-    eprintln!("error: {}", line_of(&error));
+    // Whoever should read it may have gone.
+    _ = writeln!(std::io::stderr(), "error: {}", line_of(&error));
     exit_of(&error).into()
 }
 

@@ -78,7 +78,8 @@ impl Chunks {
     pub(crate) fn read_plain(&self, chunk: &ChunkRef) -> anyhow::Result<Option<Vec<u8>>> {
         let Some(stored) = self.read(&chunk.id)? else { return Ok(None) };
         let plain = unpack(chunk, &stored);
-        plain.map(Some).with_context(|| format!("`{}` is damaged", self.path(&chunk.id).display()))
+        let plain = plain.map(|plain| Some(plain.into_owned()));
+        plain.with_context(|| format!("`{}` is damaged", self.path(&chunk.id).display()))
     }
 
     /// Verifies and keeps a chunk. Whether it was new here.

@@ -20,7 +20,10 @@ use storemesh_protocol::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time::timeout,
 };
 
@@ -132,13 +135,14 @@ impl Driver {
                 return Ok(());
             }
             let mut outputs = Vec::new();
-            if batch.is_empty() {
-                outputs = self.handle(Input::Tick);
-            }
             for event in batch.drain(..) {
                 if let Some(input) = self.input(event) {
                     outputs.extend(self.handle(input));
                 }
+            }
+            // However much there is to do, what is due is done.
+            if self.hq.deadline() <= self.now() {
+                outputs.extend(self.handle(Input::Tick));
             }
             self.carry_out_all(outputs)?;
         }
@@ -193,9 +197,13 @@ impl Driver {
             Output::Save(_) => {}
             Output::Send { link, frame } => {
                 let Some(way) = self.ways.get(&link) else { return };
-                if way.frames.try_send(frame).is_err() {
-                    tracing::warn!(link, "a terminal does not read what HQ tells it: hanging up");
-                    self.ways.remove(&link);
+                match way.frames.try_send(frame) {
+                    // When it is closed, word of its end is on the way.
+                    Ok(()) | Err(TrySendError::Closed(_)) => {}
+                    Err(TrySendError::Full(_)) => {
+                        tracing::warn!(link, "a terminal does not read what HQ says: hanging up");
+                        self.ways.remove(&link);
+                    }
                 }
             }
             Output::Close { link, why } => {

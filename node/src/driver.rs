@@ -26,7 +26,10 @@ use storemesh_protocol::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time::timeout,
 };
 
@@ -261,10 +264,12 @@ impl Driver {
                 current(&self.neighbours, &peer, session).then_some(Input::Frame { peer, bytes })
             }
             Event::NeighbourDown { peer, session } => {
-                if !current(&self.neighbours, &peer, session) {
-                    return None;
+                match self.neighbours.get(&peer) {
+                    Some((now, _)) if *now != session => return None,
+                    Some(_) => _ = self.neighbours.remove(&peer),
+                    // We hung up on it; the composite may have heard of a session since.
+                    None => {}
                 }
-                self.neighbours.remove(&peer);
                 Some(Input::Disconnected { peer })
             }
             Event::UplinkUp { session, hq, line } => {
@@ -280,7 +285,7 @@ impl Driver {
                 self.uplink.take_if(|uplink| uplink.session == session)?;
                 Some(Input::UplinkDown { why })
             }
-            Event::Stop => None,
+            Event::Stop => Some(Input::Stopping),
             Event::Look(reply) => {
                 let bytes =
                     |(peer, (_, n)): (&PeerId, &(u64, Neighbour))| (*peer, n.traffic.bytes());
@@ -318,11 +323,15 @@ impl Driver {
             }
             Output::Send { peer, frame } => {
                 let Some((_, neighbour)) = self.neighbours.get(&peer) else { return };
-                if neighbour.line.frames.try_send(frame).is_err() {
-                    tracing::warn!(%peer, "a neighbour does not read what it is told: hanging up");
-                    self.neighbours.remove(&peer);
-                    self.reach.mesh.close(peer);
-                    self.own.push_back(Input::Disconnected { peer });
+                match neighbour.line.frames.try_send(frame) {
+                    // When it is closed, word of its end is on the way.
+                    Ok(()) | Err(TrySendError::Closed(_)) => {}
+                    Err(TrySendError::Full(_)) => {
+                        tracing::warn!(%peer, "a neighbour does not read what it is told: hanging up");
+                        self.neighbours.remove(&peer);
+                        self.reach.mesh.close(peer);
+                        self.own.push_back(Input::Disconnected { peer });
+                    }
                 }
             }
             Output::Admitted { peer, name } => {

@@ -1,11 +1,11 @@
 //! Asking one source for chunks, over one stream.
 //!
 //! Requests go out as they come; answers come in the same order, are verified and written by a
-//! worker, and the composite hears of each. While workers are busy the next answer is not read, so
-//! memory holds at most [`STORING_MAX`] chunks a source. When the stream ends, or the source breaks
+//! worker, and the composite hears of each. A chunk is read once one of [`STORING_MAX`] places is free,
+//! over all sources, so that memory is bounded however many there are. When the stream ends, or the source breaks
 //! the protocol, what it still owes is reported and the next request opens a new stream.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use storemesh_host::bulk::{self, AnswerError};
 use storemesh_protocol::{
@@ -14,8 +14,9 @@ use storemesh_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::spawn_blocking,
+    time::timeout,
 };
 
 use crate::{
@@ -24,8 +25,11 @@ use crate::{
     driver::{Inbox, Stopping},
 };
 
-/// Chunks of one source that are verified and written at once: a worker each on a small machine.
-const STORING_MAX: usize = 4;
+/// Chunks that are read, verified and written at once.
+pub(crate) const STORING_MAX: usize = 16;
+
+/// A whole chunk at 20 kbit/s would take seven minutes; nobody is waited for as long as that.
+const BODY: Duration = Duration::from_mins(2);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
@@ -33,6 +37,8 @@ pub(crate) struct Fetcher {
     pub(crate) disk: Arc<Disk>,
     pub(crate) inbox: Inbox,
     pub(crate) traffic: Traffic,
+    /// The places for chunks, shared by all sources.
+    pub(crate) storing: Arc<Semaphore>,
 }
 
 impl Fetcher {
@@ -47,12 +53,11 @@ impl Fetcher {
         W: AsyncWrite + Unpin,
         F: Future<Output = anyhow::Result<(R, W)>>,
     {
-        let storing = Arc::new(Semaphore::new(STORING_MAX));
         while let Some(first) = wanted.recv().await {
             let mut owed = VecDeque::from([first]);
             let why = match open().await {
                 Ok((mut input, mut output)) => {
-                    self.exchange(&mut input, &mut output, &mut wanted, &mut owed, &storing).await?
+                    self.exchange(&mut input, &mut output, &mut wanted, &mut owed).await?
                 }
                 Err(why) => {
                     tracing::debug!(from = ?self.from, "no bulk stream: {why:#}");
@@ -74,7 +79,6 @@ impl Fetcher {
         output: &mut W,
         wanted: &mut mpsc::Receiver<ChunkRef>,
         owed: &mut VecDeque<ChunkRef>,
-        storing: &Arc<Semaphore>,
     ) -> Result<FetchError, Stopping> {
         if bulk::ask(output, owed[0].id).await.is_err() {
             return Ok(FetchError::Lost);
@@ -98,8 +102,8 @@ impl Fetcher {
             let take_all = async {
                 while let Some(chunk) = taking.recv().await {
                     current = Some(chunk);
-                    match bulk::take(input, chunk.id).await {
-                        Ok(Some(stored)) => self.store(chunk, stored, storing).await?,
+                    match self.take(input, chunk).await {
+                        Ok(Some((stored, place))) => self.store(chunk, stored, place),
                         Ok(None) => self.report(chunk, Err(FetchError::Missing)).await?,
                         Err(AnswerError::Lost(why)) => {
                             tracing::debug!(from = ?self.from, why, "a bulk stream ended");
@@ -126,13 +130,21 @@ impl Fetcher {
         ended
     }
 
-    async fn store(
+    /// The next answer, if there is one, and the place it takes.
+    async fn take<R: AsyncRead + Unpin>(
         &self,
+        input: &mut R,
         chunk: ChunkRef,
-        stored: Vec<u8>,
-        storing: &Arc<Semaphore>,
-    ) -> Result<(), Stopping> {
-        let turn = storing.clone().acquire_owned().await.expect("nobody closes it");
+    ) -> Result<Option<(Vec<u8>, OwnedSemaphorePermit)>, AnswerError> {
+        let Some(length) = bulk::take_head(input, chunk.id).await? else { return Ok(None) };
+        let place = self.storing.clone().acquire_owned().await.expect("nobody closes it");
+        // A source that trickles must not hold a place.
+        let body = timeout(BODY, bulk::take_body(input, length)).await;
+        let body = body.map_err(|_| AnswerError::Lost("the chunk did not come".to_owned()))??;
+        Ok(Some((body, place)))
+    }
+
+    fn store(&self, chunk: ChunkRef, stored: Vec<u8>, place: OwnedSemaphorePermit) {
         let this = self.clone();
         spawn_blocking(move || {
             let bytes = u32::try_from(stored.len()).expect("a stored form is about 1 MiB at most");
@@ -147,12 +159,11 @@ impl Fetcher {
                     })
                 }
             };
-            // The turn ends when the composite has heard of it, so that a slow driver slows the
-            // reader. When it is gone nobody needs to hear.
+            // The place is free when the composite has heard of it, so that a slow driver slows the
+            // readers. When it is gone nobody needs to hear.
             _ = this.inbox.input_blocking(this.input(chunk, done));
-            drop(turn);
+            drop(place);
         });
-        Ok(())
     }
 
     async fn report(&self, chunk: ChunkRef, done: Result<u32, FetchError>) -> Result<(), Stopping> {

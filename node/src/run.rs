@@ -23,7 +23,10 @@ use storemesh_protocol::{
     Instant,
     terminal::{Setup, Terminal},
 };
-use tokio::runtime::{Builder, Handle};
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::Semaphore,
+};
 
 use crate::{
     api,
@@ -31,6 +34,7 @@ use crate::{
     config::{self, Settings},
     disk::Disk,
     driver::{self, Driver, Event, Reach, wall},
+    fetch::STORING_MAX,
     membership,
     mesh::{self, Mesh},
     uplink::Dialer,
@@ -44,7 +48,9 @@ const MESH: &str = "mesh";
 const API: &str = "api";
 /// Threads that verify, read and write chunks: on two cores more only take memory.
 const WORKERS: usize = 6;
-/// A last answer gets this long.
+/// Long enough for a frame to leave this machine.
+const LAST_WORD: Duration = Duration::from_millis(100);
+/// The driver's last batch gets this long.
 const LINGER: Duration = Duration::from_secs(2);
 
 pub(crate) fn run(common: &Common, flags: RunFlags) -> anyhow::Result<()> {
@@ -86,7 +92,9 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let (inbox, events) = driver::inbox();
     let (listen, port, mdns) = (settings.listen.clone(), settings.mesh_port, settings.mdns);
     let mesh = mesh::Settings { listen, port, mdns };
-    let (mesh, commands, mesh_port) = Mesh::start(&key, &mesh, disk.clone(), inbox.clone()).await?;
+    let storing = Arc::new(Semaphore::new(STORING_MAX));
+    let (mesh, commands, mesh_port) =
+        Mesh::start(&key, &mesh, disk.clone(), inbox.clone(), storing.clone()).await?;
     let api_listener = bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.api_port))).await?;
     let api_port = api_listener.local_addr().context("asking for the API's port")?.port();
     let api_socket = bind_unix(&folder.join(SOCKET_FILE))?;
@@ -94,7 +102,7 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     ports::write(folder.path(), &[(MESH, mesh_port), (API, api_port)])?;
 
     let runtime = Handle::current();
-    let uplink = Dialer { key, disk: disk.clone(), inbox: inbox.clone(), runtime };
+    let uplink = Dialer { key, disk: disk.clone(), inbox: inbox.clone(), runtime, storing };
     let jobs = work::start(disk, inbox.clone())?;
     let reach = Reach { mesh: commands, uplink, jobs };
     let mut driven = Driver::new(terminal, db, events, reach, started).start(first)?;
@@ -120,15 +128,17 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
         ended = &mut meshed => return ended.unwrap_or_else(|_| Err(bug())).and(Err(bug())),
     };
     tracing::info!(asked, "stopping");
-    // Neighbours and HQ see the connections end with the mesh and the process.
-    meshed.abort();
     // What the driver has taken it carries out; that it ends in time is all that is asked.
     _ = inbox.send(Event::Stop).await;
-    match tokio::time::timeout(LINGER, driven).await {
+    let ended = match tokio::time::timeout(LINGER, driven).await {
         Ok(Ok(ended)) => ended,
         Ok(Err(_)) => Err(bug()),
         Err(_) => Ok(()),
-    }
+    };
+    // A last word to neighbours and HQ gets out; then they see the connections end.
+    tokio::time::sleep(LAST_WORD).await;
+    meshed.abort();
+    ended
 }
 
 fn setup(key: &SecretKey, settings: &Settings) -> anyhow::Result<Setup> {

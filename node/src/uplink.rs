@@ -8,7 +8,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use futures::{FutureExt as _, future::select_ok};
+use futures::{
+    FutureExt as _,
+    future::{join_all, select_ok},
+};
 use quinn::{Connection, RecvStream, SendStream};
 use storemesh_host::{
     frames::{read_frame, write_frame},
@@ -18,7 +21,7 @@ use storemesh_keys::{PublicKey, SecretKey};
 use storemesh_protocol::{terminal::Source, wire::CONTROL_MAX};
 use tokio::{
     runtime::Handle,
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::AbortHandle,
     time::{sleep, timeout},
 };
@@ -32,7 +35,7 @@ use crate::{
 
 /// Between one address's try and the next one's (RFC 8305 recommends 250 ms).
 const STAGGER: Duration = Duration::from_millis(250);
-const RESOLVE: Duration = Duration::from_secs(5);
+const RESOLVE: Duration = Duration::from_secs(3);
 /// Addresses tried of all that HQ's names resolve to.
 const ADDRESSES_MAX: usize = 16;
 /// Frames that wait for HQ; a terminal says little.
@@ -49,6 +52,7 @@ pub(crate) struct Dialer {
     pub(crate) disk: Arc<Disk>,
     pub(crate) inbox: Inbox,
     pub(crate) runtime: Handle,
+    pub(crate) storing: Arc<Semaphore>,
 }
 
 /// One session, open or opening; dropped, it is closed.
@@ -90,6 +94,7 @@ impl Dialer {
             disk: self.disk.clone(),
             inbox: self.inbox.clone(),
             traffic: Traffic::default(),
+            storing: self.storing.clone(),
         };
         let bulk = asking.run(wanted, || bulk_stream(&connection));
         tokio::select! {
@@ -130,14 +135,24 @@ pub(crate) async fn call(
     Ok((connection, *peer.public()))
 }
 
+/// Looks all names up at once; numbers need no looking up.
 async fn resolve(addresses: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
+    let look_up = |address: &String| {
+        let address = address.clone();
+        async move {
+            match timeout(RESOLVE, tokio::net::lookup_host(&address)).await {
+                Ok(Ok(found)) => Ok(found.collect::<Vec<_>>()),
+                Ok(Err(why)) => Err(format!("looking up {address}: {why}")),
+                Err(_) => Err(format!("looking up {address}: no answer")),
+            }
+        }
+    };
     let mut resolved = Vec::new();
     let mut failure = None;
-    for address in addresses {
-        match timeout(RESOLVE, tokio::net::lookup_host(address)).await {
-            Ok(Ok(found)) => resolved.extend(found),
-            Ok(Err(why)) => failure = Some(format!("looking up {address}: {why}")),
-            Err(_) => failure = Some(format!("looking up {address}: no answer")),
+    for found in join_all(addresses.iter().map(look_up)).await {
+        match found {
+            Ok(found) => resolved.extend(found),
+            Err(why) => failure = Some(why),
         }
     }
     resolved.truncate(ADDRESSES_MAX);

@@ -55,6 +55,11 @@ pub(crate) enum Input {
         peer: PeerId,
         address: SocketAddr,
     },
+    /// A dial was answered by `peer`, whether or not that connection stays.
+    Answered {
+        peer: PeerId,
+        address: SocketAddr,
+    },
     /// The connection is gone; `admitted` when both had shown good certificates on it.
     Lost {
         peer: PeerId,
@@ -88,6 +93,8 @@ struct Peer {
     addresses: Vec<(SocketAddr, FoundBy)>,
     state: State,
     failures: u32,
+    /// It was admitted once.
+    was_here: bool,
 }
 
 #[derive(Debug)]
@@ -134,6 +141,7 @@ impl Finder {
                 self.configured.entry(address).or_insert(spot);
             }
             Input::Connected { peer, address } => self.connected(now, peer, address),
+            Input::Answered { peer, address } => self.answered(now, peer, address),
             Input::Lost { peer, admitted } => self.lost(now, peer, admitted),
             Input::DialFailed { peer: Some(peer), address } => {
                 if let Some(known) = self.peers.get_mut(&peer)
@@ -183,7 +191,7 @@ impl Finder {
         if id == self.me {
             return;
         }
-        if !self.peers.contains_key(&id) && self.peers.len() >= PEERS_MAX {
+        if !self.peers.contains_key(&id) && self.peers.len() >= PEERS_MAX && !self.make_room() {
             return;
         }
         let wait = if self.me < id { Duration::ZERO } else { PATIENCE };
@@ -191,6 +199,7 @@ impl Finder {
             addresses: Vec::new(),
             state: State::Idle(now + wait),
             failures: 0,
+            was_here: false,
         });
         if peer.addresses.iter().any(|(known, _)| *known == address) {
             return;
@@ -209,12 +218,24 @@ impl Finder {
         }
     }
 
+    /// Anybody on the network can announce what is not there: the announced that has answered least
+    /// makes room for another.
+    fn make_room(&mut self) -> bool {
+        let announced = |peer: &Peer| peer.addresses.iter().all(|(_, by)| *by == FoundBy::Mdns);
+        let idle = |peer: &Peer| !matches!(peer.state, State::Connected(_));
+        let least = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| {
+                !peer.was_here && peer.failures > 0 && announced(peer) && idle(peer)
+            })
+            .max_by_key(|(_, peer)| peer.failures)
+            .map(|(id, _)| *id);
+        least.is_some_and(|id| self.peers.remove(&id).is_some())
+    }
+
     fn connected(&mut self, now: Instant, id: PeerId, address: SocketAddr) {
-        if let Some(spot) = self.configured.get_mut(&address) {
-            spot.answered_by = Some(id);
-            (spot.state, spot.failures) = (State::Connected(now), 0);
-            self.found(now, id, address, FoundBy::Configured);
-        }
+        self.answered(now, id, address);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.state = State::Connected(now);
             if let Some(at) = peer.addresses.iter().position(|(known, _)| *known == address) {
@@ -224,7 +245,17 @@ impl Finder {
         } else if self.peers.len() < PEERS_MAX {
             // It dialled us. Where it listens its hello will say.
             let (state, failures) = (State::Connected(now), 0);
-            self.peers.insert(id, Peer { addresses: Vec::new(), state, failures });
+            let was_here = false;
+            self.peers.insert(id, Peer { addresses: Vec::new(), state, failures, was_here });
+        }
+    }
+
+    /// Whoever is at a configured address is known now.
+    fn answered(&mut self, now: Instant, id: PeerId, address: SocketAddr) {
+        if let Some(spot) = self.configured.get_mut(&address) {
+            spot.answered_by = Some(id);
+            (spot.state, spot.failures) = (State::Connected(now), 0);
+            self.found(now, id, address, FoundBy::Configured);
         }
     }
 
@@ -233,6 +264,7 @@ impl Finder {
         if let Some(peer) = self.peers.get_mut(&id)
             && let State::Connected(since) = peer.state
         {
+            peer.was_here |= admitted;
             if let Some((address, _)) = peer.addresses.last().copied() {
                 if admitted && since + LASTING <= now {
                     peer.failures = 0;

@@ -3,12 +3,13 @@
 //! HQ is the arbiter: it grants a numbered lease, the higher number counts, and nobody takes a
 //! gateway's word without it. A terminal that starts calls HQ once, to learn its neighbours'
 //! addresses and who the gateway is; if there is none, it is granted the lease by that call. The
-//! others keep off the uplink for as long as the holder is their neighbour. When it is lost they
-//! call in turn, [`TURN`] apart by PeerId, and HQ grants the lease to the first.
+//! others keep off the uplink for as long as the holder is their neighbour and reaches HQ. When it
+//! is lost, or says that it does not ([`Input::Dark`]), they call in turn, [`TURN`] apart by PeerId,
+//! and HQ grants the lease to the first, once the holder has not answered HQ either.
 //!
 //! A holder cut off from its neighbours, but not from HQ, stays gateway to itself until HQ gives
-//! the lease to another; that costs bandwidth, never correctness. A holder cut off from HQ calls
-//! again and again and its neighbours keep it until they lose it.
+//! the lease to another; that costs bandwidth, never correctness. One that is stopped gives the
+//! lease back first.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -26,6 +27,8 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// HQ must have answered a call by then.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Whom HQ refuses calls again only so often: it takes a person to mend that.
+const REFUSED: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
@@ -37,8 +40,14 @@ pub(crate) enum Input {
         lease: Verified<Lease>,
         told_by: ToldBy,
     },
+    /// HQ does not take this terminal for one of its own.
+    Refused,
     NeighbourUp(PeerId),
     NeighbourLost(PeerId),
+    /// A neighbour says that it holds the lease but does not reach HQ.
+    Dark(PeerId),
+    /// The program is to end.
+    Stopping,
     Tick,
 }
 
@@ -62,6 +71,10 @@ pub(crate) enum Output {
     Serve,
     /// No longer.
     Rest,
+    /// Tell the neighbours that this terminal, which holds the lease, does not reach HQ.
+    TellDark,
+    /// Give the lease back to HQ.
+    GiveBack,
 }
 
 #[derive(Debug)]
@@ -74,6 +87,8 @@ pub(crate) struct Gateway {
     call_at: Instant,
     failures: u32,
     serving: bool,
+    /// The holder said that it does not reach HQ.
+    holder_is_dark: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,22 +103,29 @@ impl Gateway {
     /// `lease` is the last one heard before the restart; HQ may have another by now.
     pub(crate) fn new(me: PeerId, lease: Option<Verified<Lease>>, now: Instant) -> Self {
         let (neighbours, uplink) = (BTreeSet::new(), Uplink::Closed);
-        Self { me, lease, neighbours, uplink, call_at: now, failures: 0, serving: false }
+        Self {
+            me,
+            lease,
+            neighbours,
+            uplink,
+            call_at: now,
+            failures: 0,
+            serving: false,
+            holder_is_dark: false,
+        }
     }
 
     #[must_use]
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         let mut outputs = Vec::new();
         match input {
-            Input::UplinkReady => {
-                self.failures = 0;
-                outputs.push(Output::Ask);
-            }
-            Input::UplinkDown => self.down(now, &mut outputs),
+            Input::UplinkReady => outputs.push(Output::Ask),
+            Input::UplinkDown => self.down(now, Duration::ZERO, &mut outputs),
+            Input::Refused => self.down(now, REFUSED, &mut outputs),
             Input::Lease { lease, told_by } => self.heard(now, lease, told_by, &mut outputs),
             Input::NeighbourUp(peer) => {
                 self.neighbours.insert(peer);
-                if self.holder() == Some(peer) && self.uplink == Uplink::Closed {
+                if self.is_served() && self.uplink == Uplink::Closed {
                     self.call_at = Instant::NEVER;
                 }
             }
@@ -113,13 +135,24 @@ impl Gateway {
                     self.call_at = now + self.turn();
                 }
             }
+            Input::Dark(peer) => {
+                if self.holder() == Some(peer) && !self.holder_is_dark {
+                    self.holder_is_dark = true;
+                    self.call_at = now + self.turn();
+                }
+            }
+            Input::Stopping => {
+                if self.serving {
+                    outputs.extend([Output::GiveBack, Output::TellDark]);
+                }
+            }
             Input::Tick => {}
         }
         if let Uplink::Calling(until) = self.uplink
             && until <= now
         {
             outputs.push(Output::CloseUplink);
-            self.down(now, &mut outputs);
+            self.down(now, Duration::ZERO, &mut outputs);
         }
         if self.uplink == Uplink::Closed && self.call_at <= now {
             self.uplink = Uplink::Calling(now + ANSWER_TIMEOUT);
@@ -148,6 +181,11 @@ impl Gateway {
         self.lease.as_ref().map(|lease| lease.holder)
     }
 
+    /// Whether this terminal holds the lease, has called HQ in vain, and should say so.
+    pub(crate) fn is_dark(&self) -> bool {
+        self.holder() == Some(self.me) && !self.serving && self.failures > 0
+    }
+
     /// Whether this terminal holds the lease and HQ is on the line.
     pub(crate) fn serving(&self) -> bool {
         self.serving
@@ -161,52 +199,80 @@ impl Gateway {
         outputs: &mut Vec<Output>,
     ) {
         let newer = self.lease.as_ref().is_none_or(|known| known.order() < lease.order());
-        let same = self.lease.as_ref().is_some_and(|known| known.order() == lease.order());
-        if !newer && !same {
-            return;
-        }
         if newer {
             outputs.push(Output::Spread(lease.clone()));
             self.lease = Some(lease);
+            self.holder_is_dark = false;
         }
+        match told_by {
+            ToldBy::Hq => self.answered(now, outputs),
+            ToldBy::Neighbour if newer => self.passed_on(now, outputs),
+            ToldBy::Neighbour => {}
+        }
+    }
+
+    /// HQ has answered a call: the lease known now is the one that stands.
+    fn answered(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        self.failures = 0;
+        // HQ has heard of the holder a moment ago.
+        self.holder_is_dark = false;
         if self.holder() == Some(self.me) {
-            match (self.uplink, told_by) {
-                (Uplink::Calling(_), ToldBy::Hq) => {
-                    self.uplink = Uplink::Ready;
-                    self.serving = true;
-                    outputs.push(Output::Serve);
-                }
-                (Uplink::Closed, _) => self.call_at = self.call_at.min(now),
-                (Uplink::Calling(_), ToldBy::Neighbour) | (Uplink::Ready, _) => {}
+            if let Uplink::Calling(_) = self.uplink {
+                self.uplink = Uplink::Ready;
+                self.serving = true;
+                outputs.push(Output::Serve);
             }
             return;
         }
+        self.hang_up(outputs);
+        self.call_at = self.when_to_call_again(now);
+    }
+
+    /// A neighbour has passed a newer lease on.
+    fn passed_on(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        if self.holder() == Some(self.me) {
+            // HQ's answer is on its way, or was lost.
+            if self.uplink == Uplink::Closed {
+                self.call_at = self.call_at.min(now);
+            }
+        } else if self.serving || self.is_served() {
+            self.hang_up(outputs);
+            self.call_at = self.when_to_call_again(now);
+        }
+    }
+
+    fn hang_up(&mut self, outputs: &mut Vec<Output>) {
         if self.uplink != Uplink::Closed {
             outputs.push(Output::CloseUplink);
             self.uplink = Uplink::Closed;
         }
         self.rest(outputs);
-        self.call_at = match self.holder() {
-            Some(holder) if self.neighbours.contains(&holder) => Instant::NEVER,
-            _ => now + RECHECK + self.turn(),
-        };
     }
 
-    fn down(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+    fn when_to_call_again(&self, now: Instant) -> Instant {
+        if self.is_served() { Instant::NEVER } else { now + RECHECK + self.turn() }
+    }
+
+    /// Whether the holder is a neighbour and reaches HQ, as far as it has said.
+    fn is_served(&self) -> bool {
+        let seen = |holder| self.neighbours.contains(&holder);
+        !self.holder_is_dark && self.holder().is_some_and(seen)
+    }
+
+    fn down(&mut self, now: Instant, at_least: Duration, outputs: &mut Vec<Output>) {
         if self.uplink == Uplink::Closed {
             return;
         }
         self.uplink = Uplink::Closed;
         self.rest(outputs);
-        let mine = self.holder() == Some(self.me);
-        let served = self.holder().is_some_and(|holder| self.neighbours.contains(&holder));
-        let wait = BACKOFF.saturating_mul(1 << self.failures.min(6)).min(BACKOFF_MAX);
+        let wait = BACKOFF.saturating_mul(1 << self.failures.min(6)).min(BACKOFF_MAX).max(at_least);
         self.failures = self.failures.saturating_add(1);
-        self.call_at = match (mine, served) {
-            (true, _) => now + wait,
-            (false, true) => Instant::NEVER,
-            (false, false) => now + wait + self.turn(),
-        };
+        if self.holder() == Some(self.me) {
+            self.call_at = now + wait;
+            outputs.push(Output::TellDark);
+        } else {
+            self.call_at = if self.is_served() { Instant::NEVER } else { now + wait + self.turn() };
+        }
     }
 
     fn rest(&mut self, outputs: &mut Vec<Output>) {
@@ -312,14 +378,15 @@ mod tests {
         let mut gateway = start(1);
         _ = gateway.handle(START, Input::UplinkReady);
         _ = gateway.handle(START, told(1, 1, ToldBy::Hq));
-        assert_eq!(gateway.handle(START, Input::UplinkDown), [Output::Rest]);
+        let outputs = gateway.handle(START, Input::UplinkDown);
+        assert_eq!(outputs, [Output::Rest, Output::TellDark]);
         let mut now = START;
         let mut last = now;
         for _ in 0..10 {
             last = now;
             now = gateway.deadline();
             assert_eq!(gateway.handle(now, Input::Tick), [Output::OpenUplink]);
-            assert_eq!(gateway.handle(now, Input::UplinkDown), []);
+            assert_eq!(gateway.handle(now, Input::UplinkDown), [Output::TellDark]);
         }
         assert_eq!(now - last, BACKOFF_MAX);
     }
@@ -331,5 +398,51 @@ mod tests {
         assert_eq!(late, START + ANSWER_TIMEOUT);
         assert_eq!(gateway.handle(late, Input::Tick), [Output::CloseUplink]);
         assert!(gateway.deadline() > late);
+    }
+
+    #[test]
+    fn when_the_holder_no_longer_reaches_hq_the_others_call_though_they_see_it() {
+        let mut gateway = following(1, 9);
+        assert_eq!(gateway.handle(START, Input::Dark(peer(9))), [Output::OpenUplink]);
+        assert_eq!(gateway.handle(START, Input::UplinkReady), [Output::Ask]);
+        let outputs = gateway.handle(START, told(2, 1, ToldBy::Hq));
+        assert_eq!(outputs, [Output::Spread(lease(2, peer(1))), Output::Serve]);
+    }
+
+    #[test]
+    fn only_the_holder_can_send_others_to_hq() {
+        let mut gateway = following(1, 9);
+        assert_eq!(gateway.handle(START, Input::NeighbourUp(peer(3))), []);
+        assert_eq!(gateway.handle(START, Input::Dark(peer(3))), []);
+    }
+
+    #[test]
+    fn a_neighbours_old_news_does_not_end_a_call() {
+        let mut gateway = Gateway::new(peer(1), Some(lease(3, peer(9))), START);
+        assert_eq!(gateway.handle(START, Input::Tick), [Output::OpenUplink]);
+        assert_eq!(gateway.handle(START, told(3, 9, ToldBy::Neighbour)), []);
+        assert_eq!(gateway.handle(START, Input::UplinkReady), [Output::Ask]);
+    }
+
+    #[test]
+    fn whom_hq_refuses_calls_ever_less_often() {
+        let (mut gateway, mut now) = (start(1), START);
+        for _ in 0..3 {
+            _ = gateway.handle(now, Input::UplinkReady);
+            assert_eq!(gateway.handle(now, Input::Refused), []);
+            let next = gateway.deadline();
+            assert!(next >= now + REFUSED);
+            assert_eq!(gateway.handle(next, Input::Tick), [Output::OpenUplink]);
+            now = next;
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_is_stopped_gives_the_lease_back_and_says_so() {
+        let mut gateway = start(1);
+        _ = gateway.handle(START, Input::UplinkReady);
+        _ = gateway.handle(START, told(1, 1, ToldBy::Hq));
+        assert_eq!(gateway.handle(START, Input::Stopping), [Output::GiveBack, Output::TellDark]);
+        assert_eq!(following(2, 9).handle(START, Input::Stopping), []);
     }
 }

@@ -64,6 +64,7 @@ pub(crate) enum Output {
     Activate { release: ReleaseHead, manifest: Arc<Manifest> },
     Abandon { release: ReleaseHead },
     Sweep,
+    Expect { chunks: Arc<[ChunkRef]> },
     Seek { chunks: Arc<[ChunkRef]>, have: Bits },
     Drop(ListId),
     Event(Event),
@@ -374,6 +375,7 @@ impl Job {
     fn stage(&mut self, manifest: Arc<Manifest>, outputs: &mut Vec<Output>) {
         self.phase = Phase::Staging;
         self.manifest = Some(manifest.clone());
+        outputs.push(Output::Expect { chunks: manifest.chunks().into() });
         outputs.push(Output::Stage { release: self.release.clone(), manifest });
     }
 

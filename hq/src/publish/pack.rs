@@ -184,7 +184,7 @@ mod tests {
         let (builder, mut cut) = start(folder.path().to_owned(), tree, Progress::start(0));
         let mut plain = HashMap::new();
         while let Some(Packed { chunk, stored }) = cut.packed.recv().await {
-            let before = plain.insert(chunk.id, unpack(&chunk, &stored).unwrap());
+            let before = plain.insert(chunk.id, unpack(&chunk, &stored).unwrap().into_owned());
             assert!(before.is_none(), "packed twice");
         }
         let builder = builder.join().unwrap().unwrap();

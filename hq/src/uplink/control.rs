@@ -1,14 +1,14 @@
 //! The control stream: frames between one terminal and the composite.
 //!
 //! The rule: frames go to the driver in the order in which they came, each of at most
-//! [`CONTROL_MAX`] bytes; a longer one ends the link. (What a stranger may say is shorter: the
+//! [`REPORT_MAX`] bytes; a longer one ends the link. (What a stranger may say is shorter: the
 //! composite, who knows when it was admitted, holds it to that.) When the driver is behind, the
 //! reader waits, and QUIC holds the terminal back. What the driver sends is ahead of chunks on the
 //! same connection, so an order never waits behind a release.
 
 use quinn::{RecvStream, SendStream};
 use storemesh_host::frames::{read_frame, write_frame};
-use storemesh_protocol::{hq::LinkId, wire::CONTROL_MAX};
+use storemesh_protocol::{hq::LinkId, wire::REPORT_MAX};
 use tokio::sync::mpsc;
 
 use crate::driver::Inbox;
@@ -22,7 +22,7 @@ pub(super) async fn read(
     mut stream: RecvStream,
     inbox: &Inbox,
 ) -> anyhow::Result<()> {
-    while let Some(frame) = read_frame(&mut stream, CONTROL_MAX).await? {
+    while let Some(frame) = read_frame(&mut stream, REPORT_MAX).await? {
         inbox.frame(link, frame).await?;
     }
     Ok(())

@@ -5,9 +5,10 @@
 //! when it is met. A file takes its name by rename, so that one name never has two writers.
 //!
 //! A chunk is *claimed* when somebody asked for it or brought it since the start; what is not,
-//! say after a download was given up, goes with the next [`Cache::sweep`].
+//! say after a download was given up, is [`Cache::garbage`].
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fs, io,
     path::PathBuf,
@@ -88,14 +89,21 @@ impl Cache {
     /// A chunk's plain form, verified.
     pub(super) fn plain(&self, chunk: &ChunkRef) -> Option<Vec<u8>> {
         let seen = *self.files().get(&chunk.id)?;
-        let stored = self.read(&chunk.id, seen)?;
-        match unpack(chunk, &stored) {
+        let mut stored = self.read(&chunk.id, seen)?;
+        let unpacked = unpack(chunk, &stored).map(|plain| match plain {
+            Cow::Owned(plain) => Some(plain),
+            Cow::Borrowed(_) => None,
+        });
+        match unpacked {
             Ok(plain) => {
                 if let Some(cached) = self.files().get_mut(&chunk.id) {
                     // Where it was set meanwhile the file is another one, of another length.
                     cached.verified.get_or_insert(stored.len());
                 }
-                Some(plain)
+                Some(plain.unwrap_or_else(|| {
+                    stored.remove(0);
+                    stored
+                }))
             }
             Err(why) => {
                 warn!(chunk = %chunk.id, %why, "damaged file in chunks/, deleted");
@@ -142,20 +150,25 @@ impl Cache {
         }
     }
 
-    /// Deletes what nobody claimed, but for what `needed` says.
-    pub(super) fn sweep(&self, needed: impl Fn(&ChunkId) -> bool) {
+    /// What nobody claimed, but for what `needed` says, each with its file.
+    pub(super) fn garbage(&self, needed: impl Fn(&ChunkId) -> bool) -> Vec<(ChunkId, PathBuf)> {
         let files = self.files();
-        let unclaimed = files.iter().filter(|(id, cached)| !cached.claimed && !needed(id));
-        let unclaimed: Vec<ChunkId> = unclaimed.map(|(id, _)| *id).collect();
+        let unclaimed = files.iter().filter(|(_, cached)| !cached.claimed).map(|(id, _)| *id);
+        let unclaimed: Vec<ChunkId> = unclaimed.collect();
         drop(files);
-        for id in unclaimed {
-            // One by one, so that a neighbour's question never waits for thousands of deletions.
-            let mut files = self.files();
-            if files.get(&id).is_some_and(|cached| !cached.claimed) {
-                files.remove(&id);
-                _ = fs::remove_file(self.path(&id));
-            }
+        let garbage = unclaimed.into_iter().filter(|id| !needed(id));
+        garbage.map(|id| (id, self.path(&id))).collect()
+    }
+
+    /// Deletes a chunk, unless somebody has claimed it meanwhile. One at a time, so that a
+    /// neighbour's question never waits for thousands of deletions.
+    pub(super) fn delete(&self, id: &ChunkId) -> io::Result<()> {
+        let mut files = self.files();
+        if files.get(id).is_some_and(|cached| !cached.claimed) {
+            files.remove(id);
+            fs::remove_file(self.path(id))?;
         }
+        Ok(())
     }
 
     /// Deletes a file whose bytes were found to be wrong, unless a good one came since `seen`.

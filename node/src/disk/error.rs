@@ -5,7 +5,7 @@ use std::io;
 use storemesh_protocol::content::ChunkError;
 use thiserror::Error;
 
-/// Why a release's tree was not laid out. Nothing of it is left behind.
+/// Why a release's tree was not laid out. What was downloaded before is still there.
 #[derive(Debug, Error)]
 pub(crate) enum StageError {
     /// Make room; the download goes on from there.
@@ -26,7 +26,7 @@ pub(crate) enum StoreError {
     /// Ask somebody else.
     #[error(transparent)]
     Wrong(#[from] ChunkError),
-    /// Look after the disk; the source did nothing wrong.
+    /// Look after the disk, or make room; the source did nothing wrong.
     #[error("the disk does not take the chunk: {0}")]
     Disk(#[from] io::Error),
 }

@@ -3,15 +3,17 @@
 //! | name | what |
 //! | --- | --- |
 //! | `V-<hash8>` | a complete release: only ever the new name of a finished tree |
-//! | `.V-<hash8>.manifest` | its head and manifest, there before it is |
+//! | `.V-<hash8>.manifest` | head and manifest of a release that stands or is staged |
 //! | `.V-<hash8>.staging` | a tree that is not finished, or was replaced |
 //! | `.V-<hash8>.removed` | a release that is being removed |
 //! | `current` | symlink to the release that runs |
 //!
 //! The rule: whatever the moment of a crash, `current` leads to a complete release, and what is
-//! left over is known by its name and removed at the next start. Versions cannot begin with a dot.
+//! left over is known by its name ([`Product::garbage`]) and removed at the next start, but for
+//! staged trees, which may be gone on with. Versions cannot begin with a dot.
 
 use std::{
+    collections::HashSet,
     ffi::OsStr,
     fs::{self, File},
     io,
@@ -22,10 +24,12 @@ use std::{
 
 use anyhow::Context as _;
 use storemesh_host::files;
+use storemesh_keys::Name;
 use storemesh_protocol::content::{ReleaseHead, dir_name};
 use tracing::warn;
 
 use super::{
+    garbage::{Garbage, Why},
     standing::{self, Standing},
     tree,
 };
@@ -40,7 +44,28 @@ pub(super) struct Product {
     folder: PathBuf,
 }
 
+/// What was found in a product's folder.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) standing: Vec<Standing>,
+    /// Staged trees that somebody may go on with.
+    pub(super) left: Vec<Standing>,
+}
+
 impl Product {
+    /// All that have a folder here.
+    pub(super) fn all(releases: &Path) -> io::Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir(releases)? {
+            let entry = entry?;
+            let is_product = entry.file_name().to_str().is_some_and(|n| n.parse::<Name>().is_ok());
+            if is_product && entry.file_type()?.is_dir() {
+                all.push(Self { folder: entry.path() });
+            }
+        }
+        Ok(all)
+    }
+
     pub(super) fn of(releases: &Path, head: &ReleaseHead) -> Self {
         Self { folder: releases.join(head.product.as_str()) }
     }
@@ -105,69 +130,88 @@ impl Product {
     }
 
     /// Removes a release; one that is half removed no longer has its name.
-    pub(super) fn remove(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn remove(path: &Path) -> io::Result<()> {
+        let product = Self { folder: path.parent().unwrap_or(Path::new("")).to_owned() };
         let name = path.file_name().unwrap_or_default();
-        let removed = self.beside(name, REMOVED);
+        let removed = product.beside(name, REMOVED);
         tree::remove(&removed)?;
         fs::rename(path, &removed)?;
-        tree::remove(&self.beside(name, MANIFEST))?;
+        // That of a download of the same release stays with it.
+        if !product.beside(name, STAGING).exists() {
+            tree::remove(&product.beside(name, MANIFEST))?;
+        }
         tree::remove(&removed)
     }
 
-    /// What stands here, after removing what a crash left, what is incomplete or unknown, and
-    /// all but the current release and the one before. Of what is current nothing is removed.
-    pub(super) fn open(folder: PathBuf) -> anyhow::Result<Vec<Standing>> {
-        let product = Self { folder };
-        let describe = || format!("reading `{}`", product.folder.display());
-        let current = product.current();
-        let mut standing = Vec::new();
-        for entry in fs::read_dir(&product.folder).with_context(describe)? {
-            let path = entry.with_context(describe)?.path();
+    /// What stands and what is left here, after removing what a crash left, what is incomplete or
+    /// unknown, and all but the current release and the one before. Of what is current nothing is
+    /// removed, and no staged tree.
+    pub(super) fn open(&self) -> anyhow::Result<Found> {
+        let describe = || format!("reading `{}`", self.folder.display());
+        let current = self.current();
+        let mut found = Found::default();
+        let mut keep = HashSet::new();
+        for path in self.paths().with_context(describe)? {
             let name = path.file_name().unwrap_or_default();
-            if product.is_left_over(name) {
-                tree::remove(&path).with_context(|| format!("removing `{}`", path.display()))?;
-                continue;
-            }
-            let hidden = name.as_encoded_bytes().starts_with(b".");
-            if hidden || !fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
-                continue;
-            }
-            let is_current = current.as_ref() == Some(&path);
-            match Standing::read(path.clone(), product.beside(name, MANIFEST)) {
-                Ok(found) if found.complete || is_current => standing.push(found),
-                Ok(_) => product.drop_at_start(&path, "files are missing"),
-                Err(why) if is_current => {
-                    warn!(release = %path.display(), "the running release is not known: {why:#}");
+            if let Some(release) = hidden(name).and_then(|name| name.strip_suffix(STAGING)) {
+                let kept = self.beside(release.as_ref(), MANIFEST);
+                if let Ok(left) = Standing::read(path.clone(), kept, release.as_ref()) {
+                    found.left.push(left);
                 }
-                Err(why) => product.drop_at_start(&path, &format!("{why:#}")),
+                keep.insert(path);
+            } else if is_release(&path) {
+                let is_current = current.as_ref() == Some(&path);
+                match Standing::read(path.clone(), self.beside(name, MANIFEST), name) {
+                    Ok(release) if release.complete || is_current => found.standing.push(release),
+                    Ok(_) => warn!(release = %path.display(), "files are missing"),
+                    Err(why) => warn!(release = %path.display(), "not known: {why:#}"),
+                }
             }
         }
         // The last switched to comes first; the current one before all.
-        standing.sort_by_key(|found| {
-            let rank = current.as_ref() != Some(&found.tree);
-            (rank, std::cmp::Reverse(product.kept_since(found)))
+        found.standing.sort_by_key(|release| {
+            let rank = current.as_ref() != Some(&release.tree);
+            (rank, std::cmp::Reverse(self.kept_since(release)))
         });
-        for older in standing.split_off(standing.len().min(2)) {
-            product.drop_at_start(&older.tree, "two newer ones stand");
+        found.standing.truncate(2);
+        keep.extend(found.standing.iter().map(|release| release.tree.clone()));
+        for garbage in self.garbage(&keep).with_context(describe)? {
+            garbage.delete();
         }
-        Ok(standing)
+        Ok(found)
     }
 
-    fn is_left_over(&self, name: &OsStr) -> bool {
-        let Some(name) = name.to_str().and_then(|name| name.strip_prefix('.')) else {
-            return false;
-        };
-        match name.strip_suffix(MANIFEST) {
-            Some(release) => !self.folder.join(release).is_dir(),
-            None => [STAGING, REMOVED, tree::NEW].iter().any(|end| name.ends_with(end)),
+    /// What is here beside the trees to keep, what belongs to them, `current` and where it leads.
+    /// Names that are not ours are nobody's garbage.
+    pub(super) fn garbage(&self, keep: &HashSet<PathBuf>) -> io::Result<Vec<Garbage>> {
+        let current = self.current();
+        let keeps = |path: &PathBuf| keep.contains(path) || current.as_ref() == Some(path);
+        let mut garbage = Vec::new();
+        for path in self.paths()? {
+            let name = path.file_name().unwrap_or_default();
+            let why = if let Some(name) = hidden(name) {
+                if let Some(release) = name.strip_suffix(MANIFEST) {
+                    let staging = self.beside(release.as_ref(), STAGING);
+                    let used = keeps(&self.folder.join(release)) || keeps(&staging);
+                    (!used).then_some(Why::LeftOver)
+                } else if name.ends_with(STAGING) {
+                    (!keeps(&path)).then_some(Why::GivenUp)
+                } else {
+                    [REMOVED, tree::NEW]
+                        .iter()
+                        .any(|end| name.ends_with(end))
+                        .then_some(Why::LeftOver)
+                }
+            } else {
+                (is_release(&path) && !keeps(&path)).then_some(Why::OldRelease)
+            };
+            garbage.extend(why.map(|why| Garbage::new(path, why)));
         }
+        Ok(garbage)
     }
 
-    fn drop_at_start(&self, path: &Path, why: &str) {
-        warn!(release = %path.display(), why, "removing a release");
-        if let Err(error) = self.remove(path) {
-            warn!(release = %path.display(), %error, "the release cannot be removed");
-        }
+    fn paths(&self) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path())).collect()
     }
 
     fn kept_since(&self, found: &Standing) -> Option<SystemTime> {
@@ -184,4 +228,14 @@ impl Product {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()
     }
+}
+
+/// The rest of a name that begins with a dot.
+fn hidden(name: &OsStr) -> Option<&str> {
+    name.to_str()?.strip_prefix('.')
+}
+
+fn is_release(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    !hidden && fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }

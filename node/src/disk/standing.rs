@@ -1,17 +1,23 @@
 //! A release that stands complete in its folder, and serves its chunks from its files.
 //!
 //! The rule: nothing read here is given out before it was hashed, each time. Disks rot, and the
-//! files are within reach of whoever works on the terminal. What is damaged is as good as absent.
+//! files are within reach of whoever works on the terminal. What is damaged is as good as absent,
+//! and is remembered until somebody was told.
 //!
 //! Beside the folder `V-<hash8>` lies `.V-<hash8>.manifest`: the length of the encoded head in 4
 //! bytes, the head, and the manifest's bytes as they came, so that a standing release serves its
 //! manifest too.
+//!
+//! A staged tree that nobody writes into any more is read in the same way: of a download that was
+//! given up, or that a former process began.
 
 use std::{
-    fs::File,
-    os::unix::fs::FileExt as _,
+    ffi::OsStr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use anyhow::{Context as _, ensure};
@@ -21,7 +27,7 @@ use storemesh_protocol::content::{
 
 use super::{
     layout::{Layout, Place},
-    tree,
+    tree::{self, Unread},
 };
 
 /// The head of the longest manifest: 64 pieces at 50 bytes, and some names and numbers.
@@ -31,54 +37,50 @@ const LENGTH: usize = 4;
 #[derive(Debug)]
 pub(super) struct Standing {
     pub(super) head: ReleaseHead,
-    pub(super) layout: Layout,
+    pub(super) layout: Arc<Layout>,
     pub(super) tree: PathBuf,
-    kept: PathBuf,
+    pub(super) kept: PathBuf,
     /// Where the manifest begins in the kept file.
     manifest_at: u64,
     /// False where files are missing: a source of chunks, but no release to run.
     pub(super) complete: bool,
+    /// Bytes were read that are not what they should be.
+    damaged: AtomicBool,
+    told: AtomicBool,
 }
 
 impl Standing {
-    /// The release whose folder is `tree`, judged by the manifest kept beside.
-    pub(super) fn read(tree: PathBuf, kept: PathBuf) -> anyhow::Result<Self> {
+    /// The tree of the release that is `named` so, judged by the manifest kept beside.
+    pub(super) fn read(tree: PathBuf, kept: PathBuf, named: &OsStr) -> anyhow::Result<Self> {
         let content = tree::read_at_most(&kept, LENGTH + HEAD_MAX + MANIFEST_MAX)
             .with_context(|| format!("reading `{}`", kept.display()))?;
         let (head, manifest) =
             decode(&content).with_context(|| format!("`{}` is not readable", kept.display()))?;
-        let named = tree.file_name().is_some_and(|name| name == dir_name(&head).as_str());
-        ensure!(named, "`{}` is of another release", kept.display());
-        Ok(Self::new(head, Arc::new(manifest), tree, kept))
+        ensure!(named == dir_name(&head).as_str(), "`{}` is of another release", kept.display());
+        Ok(Self::new(head, Arc::new(Layout::new(Arc::new(manifest))), tree, kept))
     }
 
     pub(super) fn new(
         head: ReleaseHead,
-        manifest: Arc<Manifest>,
+        layout: Arc<Layout>,
         tree: PathBuf,
         kept: PathBuf,
     ) -> Self {
-        let complete = tree::is_complete(&tree, &manifest);
+        let complete = tree::is_complete(&tree, layout.manifest());
         let manifest_at = (LENGTH + encode_head(&head).len()) as u64;
-        Self { head, layout: Layout::new(manifest), tree, kept, manifest_at, complete }
+        let (damaged, told) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { head, layout, tree, kept, manifest_at, complete, damaged, told }
     }
 
-    /// A chunk's plain form, verified; also of a piece of the manifest.
-    pub(super) fn plain(&self, id: &ChunkId) -> Option<Vec<u8>> {
-        let mut form = self.stored(id)?;
-        form.remove(0);
-        Some(form)
-    }
-
-    /// A chunk's plain form behind the byte that says so, which is its stored form.
+    /// A chunk's plain form behind the byte that says so, which is its stored form; verified. Also
+    /// of a piece of the manifest.
     pub(super) fn stored(&self, id: &ChunkId) -> Option<Vec<u8>> {
         let Some(index) = self.layout.index(id) else { return self.piece(id) };
         let chunk = self.layout.chunk(index);
         // Where the first file is damaged the next one may be whole.
-        self.layout
-            .places(index)
-            .iter()
-            .find_map(|place| read(&self.layout.path(&self.tree, *place), place.offset, chunk))
+        self.layout.places(index).iter().find_map(|place| {
+            self.chunk(&self.layout.path(&self.tree, *place), place.offset, chunk)
+        })
     }
 
     /// Whether every place of every file holds the bytes it should.
@@ -88,9 +90,14 @@ impl Standing {
             self.layout.places(index).iter().map(move |place| (chunk, place))
         });
         let is_right = |(chunk, place): (&ChunkRef, &Place)| {
-            read(&self.layout.path(&self.tree, *place), place.offset, chunk).is_some()
+            tree::read_chunk(&self.layout.path(&self.tree, *place), place.offset, chunk).is_ok()
         };
         tree::is_complete(&self.tree, self.layout.manifest()) && places.all(is_right)
+    }
+
+    /// Whether damage was met; true once.
+    pub(super) fn take_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed) && !self.told.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn lists(&self, id: &ChunkId) -> bool {
@@ -101,7 +108,18 @@ impl Standing {
         let at = self.head.manifest.iter().position(|piece| piece.id == *id)?;
         let (before, from) = self.head.manifest.split_at(at);
         let behind: u64 = before.iter().map(|piece| u64::from(piece.plain)).sum();
-        read(&self.kept, self.manifest_at + behind, &from[0])
+        self.chunk(&self.kept, self.manifest_at + behind, &from[0])
+    }
+
+    fn chunk(&self, path: &Path, offset: u64, chunk: &ChunkRef) -> Option<Vec<u8>> {
+        match tree::read_chunk(path, offset, chunk) {
+            Ok(stored) => Some(stored),
+            Err(Unread::Damaged) => {
+                self.damaged.store(true, Ordering::Relaxed);
+                None
+            }
+            Err(Unread::Failed) => None,
+        }
     }
 }
 
@@ -126,11 +144,4 @@ fn decode(content: &[u8]) -> anyhow::Result<(ReleaseHead, Manifest)> {
     ensure!(encode_head(&head).len() == length, "its head is of another version");
     let manifest = head.read_manifest(&[manifest.to_vec()])?;
     Ok((head, manifest))
-}
-
-fn read(path: &Path, offset: u64, chunk: &ChunkRef) -> Option<Vec<u8>> {
-    let mut stored = vec![0; 1 + chunk.plain as usize];
-    File::open(path).ok()?.read_exact_at(&mut stored[1..], offset).ok()?;
-    chunk.verify(&stored[1..]).ok()?;
-    Some(stored)
 }

@@ -6,12 +6,18 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
+    os::unix::fs::{
+        DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _,
+        PermissionsExt as _, symlink,
+    },
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, FallocateFlags, RenameFlags};
-use storemesh_protocol::content::{Entry, Kind, Manifest};
+use rustix::{
+    fs::{AtFlags, CWD, FallocateFlags, RenameFlags},
+    io::Errno,
+};
+use storemesh_protocol::content::{ChunkRef, Entry, Kind, Manifest};
 
 /// Ends the names of files that are being written beside their place.
 pub(super) const NEW: &str = ".new";
@@ -56,7 +62,7 @@ fn reserve(file: &File, bytes: u64) -> io::Result<()> {
     }
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
         // Some file systems cannot reserve: then a full disk shows when the chunks come.
-        Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(bytes),
+        Err(Errno::OPNOTSUPP) => file.set_len(bytes),
         done => Ok(done?),
     }
 }
@@ -107,7 +113,7 @@ pub(super) fn settle(tree: &Path, manifest: &Manifest) -> io::Result<()> {
 }
 
 /// Folders that hold something but are no entry themselves.
-fn unlisted_folders(manifest: &Manifest) -> Vec<&str> {
+pub(super) fn unlisted_folders(manifest: &Manifest) -> Vec<&str> {
     let entries = manifest.entries();
     let mut unlisted = Vec::new();
     for entry in entries {
@@ -196,4 +202,49 @@ pub(super) fn read_at_most(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or(max) + 1);
     file.take(max as u64).read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// Why a chunk was not read at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// There are other bytes, or none.
+    Damaged,
+    /// Says nothing of the bytes: too many open files, or nobody may read the file.
+    Failed,
+}
+
+/// A chunk's plain form from a file, verified, behind the byte that makes it a stored form.
+pub(super) fn read_chunk(path: &Path, offset: u64, chunk: &ChunkRef) -> Result<Vec<u8>, Unread> {
+    let mut stored = vec![0; 1 + chunk.plain as usize];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut stored[1..], offset));
+    match read {
+        Ok(()) if chunk.verify(&stored[1..]).is_ok() => Ok(stored),
+        Ok(()) => Err(Unread::Damaged),
+        Err(why) => {
+            let absent = matches!(
+                why.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::UnexpectedEof
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::IsADirectory
+            );
+            let rotten = why.raw_os_error() == Some(Errno::IO.raw_os_error());
+            Err(if absent || rotten { Unread::Damaged } else { Unread::Failed })
+        }
+    }
+}
+
+/// What a file or a whole tree takes on the disk; what cannot be looked at is not counted.
+pub(super) fn bytes(path: &Path) -> u64 {
+    let mut bytes = 0;
+    let mut paths = vec![path.to_owned()];
+    while let Some(path) = paths.pop() {
+        let Ok(found) = fs::symlink_metadata(&path) else { continue };
+        bytes += found.blocks() * 512;
+        if found.is_dir() {
+            let inner = fs::read_dir(&path).into_iter().flatten().flatten();
+            paths.extend(inner.map(|entry| entry.path()));
+        }
+    }
+    bytes
 }

@@ -1,6 +1,7 @@
 //! How libp2p is set up, and our types in its.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -16,6 +17,7 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, yamux,
 };
+use socket2::{Domain, Socket, Type};
 use storemesh_keys::{PeerId, SecretKey};
 
 /// Also caps the back-off of mDNS at start-up.
@@ -112,4 +114,15 @@ pub(super) fn socket_address(address: &Multiaddr) -> Option<SocketAddr> {
     };
     let Protocol::Tcp(port) = parts.next()? else { return None };
     Some(SocketAddr::new(ip, port))
+}
+
+/// Whether this address can be listened on: as libp2p does it, IPv6 apart from IPv4.
+pub(super) fn try_to_listen(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)
 }

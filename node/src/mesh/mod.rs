@@ -18,12 +18,12 @@ mod streams;
 use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use futures::StreamExt as _;
 use libp2p::{
     Multiaddr, Swarm, mdns,
@@ -31,7 +31,10 @@ use libp2p::{
 };
 use storemesh_keys::{PeerId, SecretKey};
 use storemesh_protocol::terminal::{FoundBy, Input};
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::sleep,
+};
 
 use self::{
     behaviour::{Behaviour, BehaviourEvent},
@@ -40,9 +43,9 @@ use self::{
 };
 use crate::{disk::Disk, driver::Inbox};
 
-/// A connection over which no control stream is open by then serves nobody. The composite gives a
-/// certificate three seconds after that.
-const CONTROL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A peer that has not been admitted so long after it connected will not be: a control stream takes
+/// a round trip, the composite gives a certificate three seconds, and a busy machine some more.
+const ADMISSION: Duration = Duration::from_secs(8);
 
 /// What the driver asks of the mesh.
 #[derive(Debug)]
@@ -85,6 +88,8 @@ pub(crate) struct Mesh {
     commands: mpsc::UnboundedReceiver<Command>,
     inbox: Inbox,
     listen: Vec<SocketAddr>,
+    /// What happened before [`Mesh::run`].
+    early: Vec<SwarmEvent<BehaviourEvent>>,
 }
 
 impl Mesh {
@@ -94,12 +99,14 @@ impl Mesh {
         settings: &Settings,
         disk: Arc<Disk>,
         inbox: Inbox,
+        storing: Arc<Semaphore>,
     ) -> anyhow::Result<(Self, Commands, u16)> {
         let me = key.peer_id();
         let mut swarm = behaviour::swarm(key, settings.mdns)?;
-        let port = listen(&mut swarm, settings).await?;
+        let mut early = Vec::new();
+        let port = listen(&mut swarm, settings, &mut early).await?;
         let control = swarm.behaviour().streams.new_control();
-        let streams = Streams::new(me, control, disk, inbox.clone());
+        let streams = Streams::new(me, control, disk, inbox.clone(), storing);
         let (sender, commands) = mpsc::unbounded_channel();
         let (late, lates) = mpsc::unbounded_channel();
         let mesh = Self {
@@ -112,6 +119,7 @@ impl Mesh {
             commands,
             inbox,
             listen: Vec::new(),
+            early,
         };
         Ok((mesh, Commands(sender), port))
     }
@@ -122,6 +130,9 @@ impl Mesh {
         self.listening(addresses.iter().filter_map(behaviour::socket_address)).await?;
         let incoming = self.streams.accept()?;
         tokio::spawn(incoming);
+        for event in std::mem::take(&mut self.early) {
+            self.event(event).await?;
+        }
         loop {
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -130,7 +141,7 @@ impl Mesh {
                 },
                 event = self.swarm.select_next_some() => self.event(event).await?,
                 Some(peer) = self.lates.recv() => {
-                    if !self.streams.has_session(&peer) {
+                    if !self.streams.is_admitted(&peer) {
                         self.cut_off(peer);
                     }
                 }
@@ -198,13 +209,16 @@ impl Mesh {
                 let Some(address) = dialled.map(|(address, _)| address).or(seen) else {
                     return Ok(());
                 };
+                if let Some((address, _)) = dialled {
+                    self.inbox.input(Input::Answered { peer, address }).await?;
+                }
                 if let Some(surplus) = self.peers.connected(peer, connection_id, by) {
                     self.swarm.close_connection(surplus);
                 }
                 self.streams.connected(peer, address);
                 let late = self.late.clone();
                 tokio::spawn(async move {
-                    sleep(CONTROL_TIMEOUT).await;
+                    sleep(ADMISSION).await;
                     // The mesh may have ended.
                     _ = late.send(peer);
                 });
@@ -256,45 +270,45 @@ impl Mesh {
     }
 }
 
-/// Listens on every address, all on one port.
-async fn listen(swarm: &mut Swarm<Behaviour>, settings: &Settings) -> anyhow::Result<u16> {
-    let mut port = settings.port;
-    let mut taken = 0;
+/// Listens on every address, all on one port. What else happens meanwhile is for later.
+async fn listen(
+    swarm: &mut Swarm<Behaviour>,
+    settings: &Settings,
+    early: &mut Vec<SwarmEvent<BehaviourEvent>>,
+) -> anyhow::Result<u16> {
+    // libp2p says nothing of why it cannot listen, so plain sockets try first, all before it.
+    let mut wanted = Vec::new();
     for ip in &settings.listen {
-        let address = SocketAddr::new(*ip, port);
-        // libp2p says nothing of why it cannot listen, so a plain socket tries first.
-        let tried = TcpListener::bind(address);
-        // Without IPv6 in the kernel there is nothing to listen on there.
-        if let Err(why) = &tried
-            && ip.is_ipv6()
-            && taken > 0
-            && why.kind() != ErrorKind::AddrInUse
-        {
-            tracing::debug!(%address, "not listening: {why}");
-            continue;
-        }
-        drop(tried.map_err(|why| not_listening(address, &why))?);
-        swarm
-            .listen_on(behaviour::multiaddr(address))
-            .with_context(|| format!("listening on TCP {address}"))?;
-        loop {
-            match swarm.select_next_some().await {
-                SwarmEvent::NewListenAddr { address, .. } => {
-                    let socket = behaviour::socket_address(&address)
-                        .ok_or_else(|| anyhow!("listening at {address}, which is not TCP"))?;
-                    port = socket.port();
-                    taken += 1;
-                    break;
-                }
-                SwarmEvent::ListenerClosed { reason, .. } => {
-                    bail!("listening on TCP {address}: {reason:?}");
-                }
-                _ => {}
+        let address = SocketAddr::new(*ip, settings.port);
+        match behaviour::try_to_listen(address) {
+            Ok(()) => wanted.push(*ip),
+            // Without IPv6 in the kernel there is nothing to listen on there.
+            Err(why) if ip.is_ipv6() && why.kind() != ErrorKind::AddrInUse => {
+                tracing::debug!(%address, "not listening: {why}");
             }
+            Err(why) => return Err(not_listening(address, &why)),
         }
     }
-    if taken == 0 {
-        return Err(anyhow!("there is no address to listen on")).context("starting the mesh");
+    ensure!(!wanted.is_empty(), "there is no address to listen on for neighbours");
+    let mut port = settings.port;
+    for ip in wanted {
+        let address = SocketAddr::new(ip, port);
+        let listening = || format!("listening on TCP {address}");
+        swarm.listen_on(behaviour::multiaddr(address)).with_context(listening)?;
+        loop {
+            let event = swarm.select_next_some().await;
+            if let SwarmEvent::NewListenAddr { address, .. } = &event {
+                let socket = behaviour::socket_address(address)
+                    .ok_or_else(|| anyhow!("listening at {address}, which is not TCP"))?;
+                port = socket.port();
+                early.push(event);
+                break;
+            }
+            if let SwarmEvent::ListenerClosed { reason, .. } = &event {
+                bail!("listening on TCP {address}: {reason:?}");
+            }
+            early.push(event);
+        }
     }
     Ok(port)
 }

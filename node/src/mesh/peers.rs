@@ -23,7 +23,7 @@ impl Peers {
     }
 
     /// Returns the connection to close, when this one makes two: the one that the higher dialled,
-    /// or, of two that the same side dialled, the older.
+    /// or, of two that the same side dialled, the newer: the older one is in use.
     pub(super) fn connected(
         &mut self,
         peer: PeerId,
@@ -36,7 +36,7 @@ impl Peers {
         if known.len() < 2 {
             return None;
         }
-        let surplus = known.iter().position(|(_, by)| *by != ours).unwrap_or(0);
+        let surplus = known.iter().position(|(_, by)| *by != ours).unwrap_or(known.len() - 1);
         Some(known.remove(surplus).0)
     }
 

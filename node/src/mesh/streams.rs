@@ -31,7 +31,7 @@ use storemesh_protocol::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -64,6 +64,7 @@ pub(super) struct Streams {
     control: Control,
     disk: Arc<Disk>,
     inbox: Inbox,
+    storing: Arc<Semaphore>,
     sessions: Arc<AtomicU64>,
     peers: Arc<Mutex<BTreeMap<PeerId, Peer>>>,
 }
@@ -71,6 +72,8 @@ pub(super) struct Streams {
 /// A connected peer.
 struct Peer {
     address: SocketAddr,
+    /// Tells this time of being connected from former ones.
+    stay: u64,
     session: Option<Session>,
 }
 
@@ -82,9 +85,15 @@ struct Session {
 }
 
 impl Streams {
-    pub(super) fn new(me: PeerId, control: Control, disk: Arc<Disk>, inbox: Inbox) -> Self {
+    pub(super) fn new(
+        me: PeerId,
+        control: Control,
+        disk: Arc<Disk>,
+        inbox: Inbox,
+        storing: Arc<Semaphore>,
+    ) -> Self {
         let (sessions, peers) = (Arc::default(), Arc::default());
-        Self { me, control, disk, inbox, sessions, peers }
+        Self { me, control, disk, inbox, storing, sessions, peers }
     }
 
     /// Takes the streams that neighbours open; to be polled for as long as the mesh runs.
@@ -107,11 +116,14 @@ impl Streams {
     /// A connection to `peer` stands.
     pub(super) fn connected(&self, peer: PeerId, address: SocketAddr) {
         let mut peers = self.peers();
-        let first = !peers.contains_key(&peer);
-        peers.entry(peer).or_insert(Peer { address, session: None });
+        if peers.contains_key(&peer) {
+            return;
+        }
+        let stay = self.sessions.fetch_add(1, Ordering::Relaxed);
+        peers.insert(peer, Peer { address, stay, session: None });
         drop(peers);
-        if first && self.me < peer {
-            tokio::spawn(self.clone().keep_open(peer));
+        if self.me < peer {
+            tokio::spawn(self.clone().keep_open(peer, stay));
         }
     }
 
@@ -120,14 +132,17 @@ impl Streams {
         self.peers().remove(&peer);
     }
 
-    /// Whether a control stream to `peer` is open.
-    pub(super) fn has_session(&self, peer: &PeerId) -> bool {
-        self.peers().get(peer).is_some_and(|peer| peer.session.is_some())
+    /// Whether the composite has let `peer` in.
+    pub(super) fn is_admitted(&self, peer: &PeerId) -> bool {
+        let peers = self.peers();
+        let session = peers.get(peer).and_then(|peer| peer.session.as_ref());
+        session.is_some_and(|session| *session.admitted.borrow())
     }
 
-    /// Opens the control stream, and again, for as long as the peer is connected.
-    async fn keep_open(self, peer: PeerId) {
-        while self.peers().contains_key(&peer) {
+    /// Opens the control stream, and again, for as long as the peer stays connected.
+    async fn keep_open(self, peer: PeerId, stay: u64) {
+        let stays = |this: &Self| this.peers().get(&peer).is_some_and(|peer| peer.stay == stay);
+        while stays(&self) {
             let opened = open(&mut self.control.clone(), peer, CONTROL).await;
             let ended = match opened {
                 Ok(stream) => self.session(peer, stream).await,
@@ -170,8 +185,8 @@ impl Streams {
 
         let (mut input, mut output) = halves(stream);
         let from = Source::Neighbour(peer);
-        let (disk, inbox) = (self.disk.clone(), self.inbox.clone());
-        let asking = Fetcher { from, disk, inbox, traffic };
+        let (disk, inbox, storing) = (self.disk.clone(), self.inbox.clone(), self.storing.clone());
+        let asking = Fetcher { from, disk, inbox, traffic, storing };
         let control = self.control.clone();
         let fetching = asking.run(wanted, || {
             let mut control = control.clone();

@@ -10,6 +10,8 @@
 //! version, or no zstd at all): what counts is the plain form, and [`ChunkRef::stored`] is the
 //! length HQ's publisher came to, good for counting and planning.
 
+use std::borrow::Cow;
+
 use minicbor::{Decode, Decoder, Encode, decode};
 use thiserror::Error;
 
@@ -91,8 +93,9 @@ pub fn pack(plain: &[u8]) -> (ChunkRef, Vec<u8>) {
     (chunk, stored)
 }
 
-/// Gives the plain form, if the stored form is really that of this chunk.
-pub fn unpack(chunk: &ChunkRef, stored: &[u8]) -> Result<Vec<u8>, ChunkError> {
+/// Gives the plain form, if the stored form is really that of this chunk. Borrowed where the stored
+/// form is the plain one behind its byte: nothing is copied then.
+pub fn unpack<'a>(chunk: &ChunkRef, stored: &'a [u8]) -> Result<Cow<'a, [u8]>, ChunkError> {
     chunk.check()?;
     let stored_max = chunk.plain as usize + 1;
     if stored.len() > stored_max {
@@ -100,14 +103,14 @@ pub fn unpack(chunk: &ChunkRef, stored: &[u8]) -> Result<Vec<u8>, ChunkError> {
     }
     let Some((&form, body)) = stored.split_first() else { return Err(ChunkError::Empty) };
     let plain = match form {
-        FORM_PLAIN => body.to_vec(),
+        FORM_PLAIN => Cow::Borrowed(body),
         FORM_ZSTD => {
             // zstd writes into the spare capacity of this and fails when it wants more.
             let mut plain = Vec::with_capacity(chunk.plain as usize);
             zstd::bulk::Decompressor::new()
                 .and_then(|mut zstd| zstd.decompress_to_buffer(body, &mut plain))
                 .map_err(|_| ChunkError::NotUnpackable(chunk.plain))?;
-            plain
+            Cow::Owned(plain)
         }
         other => return Err(ChunkError::UnknownForm(other)),
     };
@@ -250,7 +253,7 @@ mod tests {
         ) {
             let (chunk, stored) = pack(&plain);
             prop_assert_eq!(stored.len(), chunk.stored as usize);
-            prop_assert_eq!(unpack(&chunk, &stored), Ok(plain));
+            prop_assert_eq!(unpack(&chunk, &stored), Ok(plain.into()));
             let encoded = minicbor::to_vec(chunk).unwrap();
             prop_assert_eq!(decode::<ChunkRef>(&encoded).unwrap(), chunk);
         }

@@ -196,7 +196,8 @@ mod tests {
     };
 
     fn unpacked(pieces: &[(ChunkRef, Vec<u8>)]) -> Vec<Vec<u8>> {
-        pieces.iter().map(|(chunk, stored)| unpack(chunk, stored).unwrap()).collect()
+        let plain = |(chunk, stored): &(ChunkRef, Vec<u8>)| unpack(chunk, stored).unwrap().into();
+        pieces.iter().map(plain).collect()
     }
 
     fn small() -> (ReleaseHead, Vec<Vec<u8>>) {

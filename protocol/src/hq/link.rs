@@ -8,12 +8,12 @@ use storemesh_keys::{Expiry, Name, PeerId, Timestamp, Verified};
 
 use super::{
     Hq, LinkId, Output,
-    leases::{Holder, Ruling},
+    leases::{GivenBack, Holder, Ruling},
 };
 use crate::{
-    Wanted,
+    Instant, Lease, Wanted,
     wire::{
-        self, CONTROL_MAX, GREETING_MAX,
+        self, GREETING_MAX, REPORT_MAX,
         uplink::{FromHq, Hello, Known, Refused, TERMINALS_MAX, ToHq, Welcome},
     },
 };
@@ -28,7 +28,6 @@ pub(super) struct Link {
 /// A terminal whose certificate was good.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
-    pub(super) name: Name,
     pub(super) store: Name,
 }
 
@@ -39,19 +38,31 @@ impl Link {
 }
 
 impl Hq {
-    pub(super) fn frame(&mut self, id: LinkId, bytes: &[u8], wall: Timestamp) -> Vec<Output> {
+    pub(super) fn frame(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        id: LinkId,
+        bytes: &[u8],
+    ) -> Vec<Output> {
         let Some(link) = self.links.get(&id) else { return Vec::new() };
-        let limit = if link.member.is_some() { CONTROL_MAX } else { GREETING_MAX };
+        let limit = if link.member.is_some() { REPORT_MAX } else { GREETING_MAX };
         if bytes.len() > limit {
             return close(id, format!("frame of {} bytes, at most {limit}", bytes.len()));
         }
         match wire::decode::<ToHq>(bytes) {
-            Ok(frame) => self.parts(id, frame, wall).unwrap_or_else(|why| close(id, why)),
+            Ok(frame) => self.parts(now, wall, id, frame).unwrap_or_else(|why| close(id, why)),
             Err(why) => close(id, why.to_string()),
         }
     }
 
-    fn parts(&mut self, id: LinkId, frame: ToHq, wall: Timestamp) -> Result<Vec<Output>, String> {
+    fn parts(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        id: LinkId,
+        frame: ToHq,
+    ) -> Result<Vec<Output>, String> {
         let mut outputs = Vec::new();
         if let Some(hello) = frame.hello {
             self.hello(id, hello, wall, &mut outputs)?;
@@ -80,7 +91,16 @@ impl Hq {
         }
         if frame.ask_lease.is_some() {
             let member = member.as_ref().ok_or("asked for a lease without a certificate")?;
-            self.ask_lease(id, peer, member, wall, &mut outputs);
+            self.ask_lease(now, wall, peer, member, &mut outputs);
+        }
+        if let (Some(number), Some(member)) = (frame.pong, &member) {
+            let rulings = self.leases.answered(&member.store, peer, number);
+            self.tell_rulings(&member.store, rulings, &mut outputs);
+        }
+        if let (Some(_), Some(member)) = (frame.give_back, &member) {
+            let back = GivenBack::Yes;
+            let rulings = self.leases.gone(wall, &self.signer, &member.store, peer, back);
+            self.tell_rulings(&member.store, rulings, &mut outputs);
         }
         if let Some(report) = frame.report {
             let member = member.as_ref().ok_or("reported without a certificate")?;
@@ -138,7 +158,7 @@ impl Hq {
             }
             let (name, store) = (certificate.name.clone(), certificate.store.clone());
             let link = self.links.get_mut(&id).expect("just looked up");
-            link.member = Some(Member { name: name.clone(), store: store.clone() });
+            link.member = Some(Member { store: store.clone() });
             self.admitted.entry(peer).or_default().insert(id);
             outputs.extend(self.fleet.called(peer, hello.listen, wall).map(Output::Save));
             terminals = self
@@ -165,36 +185,47 @@ impl Hq {
 
     fn ask_lease(
         &mut self,
-        id: LinkId,
+        now: Instant,
+        wall: Timestamp,
         peer: PeerId,
         member: &Member,
-        wall: Timestamp,
         outputs: &mut Vec<Output>,
     ) {
         let holder = match self.leases.holder(&member.store) {
             Some(holder) if self.link_of(holder).is_some() => Holder::Connected,
             _ => Holder::Away,
         };
-        match self.leases.ask(&self.signer, &member.store, peer, holder, wall) {
-            Ruling::Granted { lease, save } => {
-                if let Some(save) = save {
-                    outputs.push(Output::Save(save));
-                    outputs.push(Output::Gateway {
-                        store: member.store.clone(),
-                        peer,
-                        name: member.name.clone(),
-                        epoch: lease.epoch,
-                    });
+        let ruling = self.leases.ask(now, wall, &self.signer, &member.store, peer, holder);
+        self.tell_rulings(&member.store, ruling, outputs);
+    }
+
+    /// Tells terminals who holds their store's lease.
+    pub(super) fn tell_rulings(
+        &self,
+        store: &Name,
+        rulings: impl IntoIterator<Item = Ruling>,
+        outputs: &mut Vec<Output>,
+    ) {
+        for ruling in rulings {
+            match ruling {
+                Ruling::Granted { to, lease, save } => {
+                    let name = self.registry.terminal(&to).map(|terminal| terminal.name.clone());
+                    if let (Some(save), Some(name)) = (save, name) {
+                        outputs.push(Output::Save(save));
+                        let (store, epoch) = (store.clone(), lease.epoch);
+                        outputs.push(Output::Gateway { store, peer: to, name, epoch });
+                    }
+                    let Some(link) = self.link_of(to) else { continue };
+                    outputs.push(tell_lease(link, &lease));
+                    outputs.extend(self.releases.wanted().map(|wanted| tell(link, wanted)));
                 }
-                let lease = Some(lease.signed().clone());
-                outputs.push(send(id, &FromHq { lease, ..FromHq::default() }));
-                for wanted in self.releases.wanted() {
-                    outputs.push(tell(id, wanted));
+                Ruling::Held { to, lease } => {
+                    outputs.extend(self.link_of(to).map(|link| tell_lease(link, &lease)));
                 }
-            }
-            Ruling::Held(lease) => {
-                let lease = Some(lease.signed().clone());
-                outputs.push(send(id, &FromHq { lease, ..FromHq::default() }));
+                Ruling::Ping { holder, number } => {
+                    let ping = FromHq { ping: Some(number), ..FromHq::default() };
+                    outputs.extend(self.link_of(holder).map(|link| send(link, &ping)));
+                }
             }
         }
     }
@@ -218,6 +249,11 @@ impl Hq {
 
 fn send(link: LinkId, frame: &FromHq) -> Output {
     Output::Send { link, frame: wire::encode(frame) }
+}
+
+fn tell_lease(link: LinkId, lease: &Verified<Lease>) -> Output {
+    let lease = Some(lease.signed().clone());
+    send(link, &FromHq { lease, ..FromHq::default() })
 }
 
 fn tell(link: LinkId, wanted: &Verified<Wanted>) -> Output {

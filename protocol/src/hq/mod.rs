@@ -16,9 +16,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use storemesh_keys::{HqSigner, Name, PeerId, Timestamp, Trust};
 
-use self::{fleet::Fleet, leases::Leases, link::Link, registry::Registry, releases::Releases};
+use self::{
+    fleet::Fleet,
+    leases::{GivenBack, Leases},
+    link::Link,
+    registry::Registry,
+    releases::Releases,
+};
 pub use self::{
     fleet::{FleetRow, ProductRow},
+    leases::SILENCE,
     order::{Answer, Order, Refusal, ReleaseRow, StoreRow},
     registry::{CERTIFICATE_VALID, INVITATION_VALID},
 };
@@ -132,16 +139,17 @@ impl Hq {
 
     /// Takes one input; `wall` is HQ's own clock, the chain's time.
     #[must_use]
-    pub fn handle(&mut self, _now: Instant, wall: Timestamp, input: Input) -> Vec<Output> {
+    pub fn handle(&mut self, now: Instant, wall: Timestamp, input: Input) -> Vec<Output> {
         match input {
             Input::Connected { link, peer } => {
                 self.links.insert(link, Link::new(peer));
                 Vec::new()
             }
-            Input::Frame { link, bytes } => self.frame(link, &bytes, wall),
+            Input::Frame { link, bytes } => self.frame(now, wall, link, &bytes),
             Input::Disconnected { link } => {
-                self.hung_up(link);
-                Vec::new()
+                let mut outputs = Vec::new();
+                self.hung_up(link, wall, &mut outputs);
+                outputs
             }
             Input::Order { ticket, order } => {
                 let mut outputs = Vec::new();
@@ -149,11 +157,17 @@ impl Hq {
                 outputs.push(Output::Answer { ticket, answer });
                 outputs
             }
-            Input::Tick => Vec::new(),
+            Input::Tick => {
+                let mut outputs = Vec::new();
+                for (store, ruling) in self.leases.due(now, wall, &self.signer) {
+                    self.tell_rulings(&store, [ruling], &mut outputs);
+                }
+                outputs
+            }
         }
     }
 
-    fn hung_up(&mut self, id: LinkId) {
+    fn hung_up(&mut self, id: LinkId, wall: Timestamp, outputs: &mut Vec<Output>) {
         let Some(Link { peer, member: Some(member), .. }) = self.links.remove(&id) else { return };
         if let Some(links) = self.admitted.get_mut(&peer) {
             links.remove(&id);
@@ -163,12 +177,15 @@ impl Hq {
             let was_gateway = self.leases.holder(&member.store) == Some(peer);
             let members = self.registry.members(&member.store).map(|(peer, _)| peer);
             self.fleet.gone(peer, members, was_gateway);
+            let back = GivenBack::No;
+            let rulings = self.leases.gone(wall, &self.signer, &member.store, peer, back);
+            self.tell_rulings(&member.store, rulings, outputs);
         }
     }
 
-    /// When [`Input::Tick`] is due: HQ waits for nothing of its own accord.
+    /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        Instant::NEVER
+        self.leases.deadline()
     }
 }

@@ -12,12 +12,15 @@ use crate::{
     content::{Bits, ListId},
 };
 
-/// Lists remembered of one neighbour, known to us or not. Two for each release it has or wants.
+/// Lists remembered of one neighbour, known to us or not: two for each release it has or wants.
+/// Past it, the one that was told longest ago and is not ours makes room.
 const LISTS_MAX: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Neighbour {
-    has: BTreeMap<ListId, Bits>,
+    has: BTreeMap<ListId, Held>,
+    /// Counts what it told, so that the oldest is known.
+    tellings: u64,
     pub(super) pipe: Pipe,
     /// Chunks it is to be told of, together, once [`TELL_EVERY`] has passed since the last time.
     pending: BTreeSet<Place>,
@@ -28,10 +31,27 @@ pub(super) struct Neighbour {
     pub(super) entrusted_last: u64,
 }
 
+/// What it said of one list.
+#[derive(Debug)]
+struct Held {
+    bits: Bits,
+    looked: Looked,
+    told: u64,
+}
+
+/// Whether a terminal has looked through its own disk for a list's chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looked {
+    Yes,
+    /// More may come, without anybody's sending it.
+    NotYet,
+}
+
 impl Neighbour {
     pub(super) fn new() -> Self {
         Self {
             has: BTreeMap::new(),
+            tellings: 0,
             pipe: Pipe::new(Kind::Neighbour),
             pending: BTreeSet::new(),
             tell_from: Instant(0),
@@ -45,30 +65,51 @@ impl Neighbour {
         self.has.contains_key(list)
     }
 
+    /// Whether it has said all it holds of this list for now.
+    pub(super) fn has_looked(&self, list: &ListId) -> bool {
+        self.has.get(list).is_some_and(|held| held.looked == Looked::Yes)
+    }
+
+    /// Whether it is still looking on its own disk for what it holds of this list.
+    pub(super) fn looks(&self, list: &ListId) -> bool {
+        self.has.get(list).is_some_and(|held| held.looked == Looked::NotYet)
+    }
+
     pub(super) fn holds(&self, list: &ListId, at: u32) -> bool {
-        self.has.get(list).is_some_and(|bits| bits.get(at))
+        self.has.get(list).is_some_and(|held| held.bits.get(at))
     }
 
     pub(super) fn bits(&self, list: &ListId) -> Option<&Bits> {
-        self.has.get(list)
+        self.has.get(list).map(|held| &held.bits)
     }
 
-    /// Replaces what it said of this list before; returns that. A list too many is not remembered.
-    pub(super) fn says(&mut self, list: ListId, bits: Bits) -> Option<Bits> {
+    /// Replaces what it said of this list before; returns that. `ours` tells the lists that must
+    /// not make room for it.
+    pub(super) fn says(
+        &mut self,
+        list: ListId,
+        bits: Bits,
+        looked: Looked,
+        ours: impl Fn(&ListId) -> bool,
+    ) -> Option<Bits> {
         if self.has.len() >= LISTS_MAX && !self.has.contains_key(&list) {
-            return None;
+            let others = self.has.iter().filter(|(id, _)| !ours(id));
+            let oldest = others.min_by_key(|(_, held)| held.told).map(|(id, _)| *id);
+            self.has.remove(&oldest?);
         }
-        self.has.insert(list, bits)
+        self.tellings += 1;
+        let held = Held { bits, looked, told: self.tellings };
+        self.has.insert(list, held).map(|before| before.bits)
     }
 
     pub(super) fn lists(&self) -> impl Iterator<Item = (&ListId, &Bits)> {
-        self.has.iter()
+        self.has.iter().map(|(id, held)| (id, &held.bits))
     }
 
     /// Marks one chunk; true when that is news.
     pub(super) fn marks(&mut self, place: &Place, held: bool) -> bool {
         self.entrusted.remove(place);
-        let Some(bits) = self.has.get_mut(&place.0) else { return false };
+        let Some(Held { bits, .. }) = self.has.get_mut(&place.0) else { return false };
         if place.1 >= bits.len() || bits.get(place.1) == held {
             return false;
         }
@@ -115,7 +156,7 @@ impl Neighbour {
     /// What it said of a list that we come to know only now must fit it.
     pub(super) fn count_into(&mut self, list: &mut List) {
         match self.has.get(&list.id) {
-            Some(bits) if bits.len() as usize == list.chunks.len() => {
+            Some(Held { bits, .. }) if bits.len() as usize == list.chunks.len() => {
                 for at in bits.iter_set() {
                     list.held(at);
                 }

@@ -24,8 +24,10 @@ const REQUESTS_MAX: usize = 64;
 const RATE_GUESS: u64 = 4 << 20;
 /// A stall: nothing for this long plus four times what the bytes in flight should take.
 const STALL: Duration = Duration::from_secs(2);
-/// HQ's link may be far slower than any guess and has its own liveness below.
+/// HQ's link may be far slower than any guess, and has its own liveness below.
 const STALL_HQ: Duration = Duration::from_mins(1);
+/// A rate is measured over at least so long: chunks that arrive together say nothing.
+const SAMPLE: Duration = Duration::from_millis(20);
 /// How long a source that stalled rests; each further time in a row it is twice as long.
 const REST: Duration = Duration::from_secs(5);
 const REST_MAX: Duration = Duration::from_mins(5);
@@ -37,6 +39,9 @@ pub(super) struct Pipe {
     bytes: u64,
     /// Bytes per second.
     rate: u64,
+    /// What arrived since then is the next sample of the rate.
+    sampled: Instant,
+    unsampled: u64,
     /// When something last arrived, or the first request went out.
     progress: Instant,
     rest_until: Instant,
@@ -56,6 +61,8 @@ impl Pipe {
             in_flight: BTreeMap::new(),
             bytes: 0,
             rate: RATE_GUESS,
+            sampled: Instant(0),
+            unsampled: 0,
             progress: Instant(0),
             rest_until: Instant(0),
             stalls: 0,
@@ -75,6 +82,11 @@ impl Pipe {
         now < self.rest_until
     }
 
+    /// Whether it rests because it delivered nothing.
+    pub(super) fn is_mute(&self, now: Instant) -> bool {
+        self.stalls > 0 && self.rests(now)
+    }
+
     /// Until when it rests, if it does.
     pub(super) fn rest_until(&self, now: Instant) -> Option<Instant> {
         self.rests(now).then_some(self.rest_until)
@@ -88,6 +100,8 @@ impl Pipe {
     pub(super) fn asked(&mut self, now: Instant, place: Place, bytes: u32) {
         if self.in_flight.is_empty() {
             self.progress = now;
+            self.sampled = now;
+            self.unsampled = 0;
         }
         if self.in_flight.insert(place, bytes).is_none() {
             self.bytes += u64::from(bytes);
@@ -101,14 +115,20 @@ impl Pipe {
         true
     }
 
+    /// A chunk came, awaited or given up before: the source delivers.
     pub(super) fn arrived(&mut self, now: Instant, place: &Place) {
-        let Some(bytes) = self.in_flight.get(place).copied() else { return };
-        self.dropped(place);
-        let took = u64::try_from(now.since(self.progress).as_micros()).unwrap_or(u64::MAX).max(1);
-        let sample = u64::from(bytes).saturating_mul(1_000_000) / took;
-        self.rate = (self.rate / 4 * 3).saturating_add(sample / 4).max(1);
         self.progress = now;
         self.stalls = 0;
+        let Some(bytes) = self.in_flight.get(place).copied() else { return };
+        self.dropped(place);
+        self.unsampled += u64::from(bytes);
+        let took = now.since(self.sampled);
+        if took >= SAMPLE || self.in_flight.is_empty() {
+            let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1000);
+            let sample = self.unsampled.saturating_mul(1_000_000) / took;
+            self.rate = (self.rate / 4 * 3).saturating_add(sample / 4).max(1);
+            (self.sampled, self.unsampled) = (now, 0);
+        }
     }
 
     /// When it will have stalled, unless something arrives.
@@ -117,11 +137,13 @@ impl Pipe {
             return Instant::NEVER;
         }
         match self.kind {
-            Kind::Hq => self.progress + STALL_HQ,
-            Kind::Neighbour => {
-                self.progress + STALL + Duration::from_micros(self.wait(0).saturating_mul(4))
-            }
+            Kind::Hq => self.progress + STALL_HQ + self.four_times_the_wait(),
+            Kind::Neighbour => self.progress + STALL + self.four_times_the_wait(),
         }
+    }
+
+    fn four_times_the_wait(&self) -> Duration {
+        Duration::from_micros(self.wait(0).saturating_mul(4))
     }
 
     /// It stalled, or its stream broke: everything it owes is returned, and it rests a while.

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::content::{ChunkRef, pack};
+use crate::content::{ChunkRef, list_id, pack};
 
 const ME_SEED: u64 = 1;
 
@@ -37,7 +39,7 @@ fn seeking(chunks: &Arc<[ChunkRef]>, holders: &[(u8, &[u32])]) -> (Swarm, Vec<Ou
         outputs.extend(swarm.handle(Instant(1), Input::NeighbourUp(peer(*n))));
         let chunks = bits(len(chunks), held.iter().copied());
         let list = list_id_of(&swarm);
-        let have = Input::Have { peer: peer(*n), list, chunks };
+        let have = Input::Have { peer: peer(*n), list, chunks, looked: Looked::Yes };
         outputs.extend(swarm.handle(Instant(1), have));
     }
     (swarm, outputs)
@@ -71,6 +73,20 @@ fn told(outputs: &[Output]) -> Vec<(PeerId, Vec<u32>)> {
     outputs.iter().filter_map(told).collect()
 }
 
+/// What is asked for next when nobody says anything more, which must be soon.
+fn next_fetches(swarm: &mut Swarm, mut now: Instant) -> Vec<(Source, ChunkId)> {
+    let begun = now;
+    loop {
+        let deadline = swarm.deadline(now);
+        assert!(now < deadline && deadline < begun + Duration::from_secs(10));
+        now = deadline;
+        let asked = fetches(&swarm.handle(now, Input::Tick));
+        if !asked.is_empty() {
+            return asked;
+        }
+    }
+}
+
 #[test]
 fn the_rarest_chunk_is_asked_for_first_and_each_of_one_neighbour() {
     let chunks = list(3);
@@ -80,7 +96,10 @@ fn the_rarest_chunk_is_asked_for_first_and_each_of_one_neighbour() {
     let id = list_id(&chunks);
     for (n, held) in [(1, vec![0, 1, 2]), (2, vec![0, 1])] {
         let chunks = bits(3, held);
-        _ = swarm.handle(Instant(1), Input::Have { peer: peer(n), list: id, chunks });
+        _ = swarm.handle(
+            Instant(1),
+            Input::Have { peer: peer(n), list: id, chunks, looked: Looked::Yes },
+        );
     }
     let have = Bits::new(3);
     let outputs = swarm.handle(Instant(1), Input::Seek { chunks: chunks.clone(), have });
@@ -156,12 +175,12 @@ fn a_liar_is_never_asked_again_even_when_it_comes_back() {
     for input in [
         Input::NeighbourLost(peer(1)),
         Input::NeighbourUp(peer(1)),
-        Input::Have { peer: peer(1), list: id, chunks: Bits::full(2) },
+        Input::Have { peer: peer(1), list: id, chunks: Bits::full(2), looked: Looked::Yes },
     ] {
         assert_eq!(fetches(&swarm.handle(Instant(3), input)), []);
     }
     _ = swarm.handle(Instant(4), Input::NeighbourUp(peer(2)));
-    let have = Input::Have { peer: peer(2), list: id, chunks: Bits::full(2) };
+    let have = Input::Have { peer: peer(2), list: id, chunks: Bits::full(2), looked: Looked::Yes };
     assert_eq!(fetches(&swarm.handle(Instant(4), have)).len(), 2, "an honest one serves");
 }
 
@@ -172,18 +191,9 @@ fn what_a_silent_neighbour_owes_is_asked_of_another() {
     assert_eq!(fetches(&outputs), [(Source::Neighbour(peer(1)), chunks[0].id)]);
     let id = list_id_of(&swarm);
     _ = swarm.handle(Instant(2), Input::NeighbourUp(peer(2)));
-    let have = Input::Have { peer: peer(2), list: id, chunks: Bits::full(1) };
+    let have = Input::Have { peer: peer(2), list: id, chunks: Bits::full(1), looked: Looked::Yes };
     assert_eq!(fetches(&swarm.handle(Instant(2), have)), [], "one assignment a chunk");
-    let mut now = Instant(2);
-    let asked = loop {
-        let deadline = swarm.deadline(now);
-        assert!(now < deadline && deadline < Instant(1) + Duration::from_secs(10));
-        now = deadline;
-        let asked = fetches(&swarm.handle(now, Input::Tick));
-        if !asked.is_empty() {
-            break asked;
-        }
-    };
+    let asked = next_fetches(&mut swarm, Instant(2));
     assert_eq!(asked, [(Source::Neighbour(peer(2)), chunks[0].id)]);
 }
 
@@ -193,9 +203,7 @@ fn what_only_a_silent_neighbour_holds_the_gateway_gets_from_hq() {
     let (mut swarm, outputs) = seeking(&chunks, &[(1, &[0])]);
     assert_eq!(fetches(&outputs).len(), 1);
     assert_eq!(fetches(&swarm.handle(Instant(2), Input::HqUp)), [], "a neighbour has it");
-    let stalled = swarm.deadline(Instant(2));
-    let asked = fetches(&swarm.handle(stalled, Input::Tick));
-    assert_eq!(asked, [(Source::Hq, chunks[0].id)]);
+    assert_eq!(next_fetches(&mut swarm, Instant(2)), [(Source::Hq, chunks[0].id)]);
 }
 
 #[test]
@@ -207,7 +215,12 @@ fn a_whole_list_is_complete_at_once_and_served() {
     let outputs = swarm.handle(Instant(1), Input::Seek { chunks: chunks.clone(), have });
     let id = list_id(&chunks);
     assert!(outputs.contains(&Output::Complete(id)));
-    assert!(outputs.contains(&Output::TellHave { peer: peer(1), list: id, chunks: Bits::full(3) }));
+    assert!(outputs.contains(&Output::TellHave {
+        peer: peer(1),
+        list: id,
+        chunks: Bits::full(3),
+        looked: Looked::Yes
+    }));
     assert_eq!(swarm.deadline(Instant(1)), Instant::NEVER);
 }
 
@@ -217,11 +230,45 @@ fn a_neighbour_that_claims_chunks_beyond_the_list_is_named() {
     let (mut swarm, _) = seeking(&chunks, &[(1, &[])]);
     let list = list_id_of(&swarm);
     for input in [
-        Input::Have { peer: peer(1), list, chunks: Bits::full(4) },
+        Input::Have { peer: peer(1), list, chunks: Bits::full(4), looked: Looked::Yes },
         Input::Got { peer: peer(1), list, chunks: vec![3] },
     ] {
         let outputs = swarm.handle(Instant(2), input);
         assert!(outputs.iter().any(|o| matches!(o, Output::Suspect { .. })));
         assert_eq!(fetches(&outputs), []);
     }
+}
+
+#[test]
+fn the_gateway_waits_longer_for_a_neighbour_that_is_still_looking() {
+    let chunks = list(2);
+    let mut swarm = Swarm::new(ME_SEED);
+    _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(1)));
+    _ = swarm.handle(Instant(1), Input::HqUp);
+    let (list, looked) = (list_id(&chunks), Looked::NotYet);
+    let looking = Input::Have { peer: peer(1), list, chunks: Bits::new(2), looked };
+    _ = swarm.handle(Instant(1), looking);
+    let have = Bits::new(2);
+    assert_eq!(fetches(&swarm.handle(Instant(1), Input::Seek { chunks, have })), []);
+    let later = Instant(1) + ASK_AROUND * 4;
+    assert_eq!(fetches(&swarm.handle(later, Input::Tick)), []);
+    let looked = Looked::Yes;
+    let found = Input::Have { peer: peer(1), list, chunks: bits(2, [1]), looked };
+    let asked: Vec<Source> =
+        fetches(&swarm.handle(later, found)).into_iter().map(|(from, _)| from).collect();
+    assert_eq!(asked, [Source::Hq, Source::Neighbour(peer(1))]);
+}
+
+#[test]
+fn a_neighbour_may_speak_of_ever_new_lists_and_what_we_seek_is_never_forgotten() {
+    let chunks = list(1);
+    let (mut swarm, _) = seeking(&chunks, &[(1, &[])]);
+    for n in 1..500_u32 {
+        let list = list_id(&[pack(&n.to_le_bytes()).0]);
+        let (chunks, looked) = (Bits::full(1), Looked::Yes);
+        _ = swarm.handle(Instant(2), Input::Have { peer: peer(1), list, chunks, looked });
+    }
+    assert!(swarm.neighbours[&peer(1)].lists().count() <= 64);
+    let got = Input::Got { peer: peer(1), list: list_id_of(&swarm), chunks: vec![0] };
+    assert_eq!(fetches(&swarm.handle(Instant(3), got)).len(), 1);
 }

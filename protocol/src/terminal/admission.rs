@@ -22,6 +22,8 @@ pub const CERTIFICATE_GRACE: Duration = Duration::from_hours(35 * 24);
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(3);
 /// Neighbours connected at once: the largest store has fifty terminals.
 const NEIGHBOURS_MAX: usize = 96;
+/// Of these, so many may not have shown a certificate yet.
+const STRANGERS_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Neighbour {
@@ -65,7 +67,10 @@ impl Terminal {
         address: SocketAddr,
         outputs: &mut Vec<Output>,
     ) {
-        if self.neighbours.len() >= NEIGHBOURS_MAX && !self.neighbours.contains_key(&peer) {
+        let greeting = |n: &&Neighbour| matches!(n.stage, Stage::Greeting(_));
+        let strangers = self.neighbours.values().filter(greeting).count();
+        let full = strangers >= STRANGERS_MAX || self.neighbours.len() >= NEIGHBOURS_MAX;
+        if full && !self.neighbours.contains_key(&peer) {
             outputs.push(Output::Close { peer, why: "too many neighbours".to_owned() });
             return;
         }
@@ -133,7 +138,11 @@ impl Terminal {
         let late = |(peer, n): (&PeerId, &Neighbour)| (n.deadline() <= now).then_some(*peer);
         let late: Vec<PeerId> = self.neighbours.iter().filter_map(late).collect();
         for peer in late {
-            self.turn_away(now, peer, "showed no certificate in time".to_owned(), outputs);
+            // It may be one of ours that was busy: it is tried again, ever less often.
+            let why = "showed no certificate in time".to_owned();
+            outputs.push(Output::Reject { from: Source::Neighbour(peer), why: why.clone() });
+            outputs.push(Output::Close { peer, why });
+            self.disconnected(now, peer, outputs);
         }
     }
 

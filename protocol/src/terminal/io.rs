@@ -50,6 +50,11 @@ pub enum Input {
     Disconnected {
         peer: PeerId,
     },
+    /// A dial we asked for was answered by `peer`, whether or not that connection stays.
+    Answered {
+        peer: PeerId,
+        address: SocketAddr,
+    },
     /// A dial we asked for came to nothing.
     DialFailed {
         address: SocketAddr,
@@ -111,6 +116,8 @@ pub enum Input {
         release: ReleaseId,
         done: Result<(), String>,
     },
+    /// The program is to end, once what this brings has been sent.
+    Stopping,
     /// The [`super::Terminal::deadline`] has come.
     Tick,
 }

@@ -7,10 +7,11 @@ use crate::{
     Instant, Lease, Save, Wanted,
     content::{Bits, ListId},
     gateway::{self, ToldBy},
-    install, presence, swarm,
+    install, presence,
+    swarm::{self, Looked},
     wire::{
         self, CONTROL_MAX, GREETING_MAX,
-        mesh::{Frame, GOT_MAX, Got, Have, Hello, PRODUCTS_MAX, Presence},
+        mesh::{Dark, Frame, GOT_MAX, Got, Have, Hello, PRODUCTS_MAX, Presence},
     },
 };
 
@@ -42,7 +43,7 @@ impl Terminal {
     }
 
     fn parts(&mut self, now: Instant, peer: PeerId, frame: Frame, outputs: &mut Vec<Output>) {
-        let Frame { hello, lease, wanted, have, got, presence } = frame;
+        let Frame { hello, lease, wanted, have, got, presence, dark } = frame;
         if hello.is_some() {
             self.turn_away(now, peer, "said hello twice".to_owned(), outputs);
             return;
@@ -59,8 +60,9 @@ impl Terminal {
         if let Some(wanted) = wanted {
             self.hear_wanted(now, Source::Neighbour(peer), &wanted, outputs);
         }
-        if let Some(Have { list, chunks }) = have {
-            self.swarm(now, swarm::Input::Have { peer, list, chunks }, outputs);
+        if let Some(Have { list, chunks, more }) = have {
+            let looked = if more == Some(true) { Looked::NotYet } else { Looked::Yes };
+            self.swarm(now, swarm::Input::Have { peer, list, chunks, looked }, outputs);
         }
         if let Some(Got { list, chunks }) = got {
             if chunks.len() > GOT_MAX {
@@ -69,6 +71,9 @@ impl Terminal {
                 return;
             }
             self.swarm(now, swarm::Input::Got { peer, list, chunks }, outputs);
+        }
+        if dark.is_some() {
+            self.gateway(now, gateway::Input::Dark(peer), outputs);
         }
         if let Some(mut presence) = presence {
             presence.products.truncate(PRODUCTS_MAX);
@@ -126,9 +131,16 @@ impl Terminal {
         if let Some(lease) = self.gateway.lease() {
             outputs.push(tell_lease(peer, lease));
         }
+        if self.gateway.is_dark() {
+            outputs.push(tell_dark(peer));
+        }
         for wanted in self.installer.all_wanted() {
             outputs.push(tell_wanted(peer, wanted));
         }
+    }
+
+    pub(super) fn spread_dark(&self, outputs: &mut Vec<Output>) {
+        outputs.extend(self.admitted().map(tell_dark));
     }
 
     pub(super) fn spread_lease(&self, lease: &Verified<Lease>, outputs: &mut Vec<Output>) {
@@ -149,12 +161,17 @@ fn tell_lease(peer: PeerId, lease: &Verified<Lease>) -> Output {
     send(peer, &Frame { lease: Some(lease.signed().clone()), ..Frame::default() })
 }
 
+fn tell_dark(peer: PeerId) -> Output {
+    send(peer, &Frame { dark: Some(Dark {}), ..Frame::default() })
+}
+
 fn tell_wanted(peer: PeerId, wanted: &Verified<Wanted>) -> Output {
     send(peer, &Frame { wanted: Some(wanted.signed().clone()), ..Frame::default() })
 }
 
-pub(super) fn tell_have(peer: PeerId, list: ListId, chunks: Bits) -> Output {
-    send(peer, &Frame { have: Some(Have { list, chunks }), ..Frame::default() })
+pub(super) fn tell_have(peer: PeerId, list: ListId, chunks: Bits, looked: Looked) -> Output {
+    let more = (looked == Looked::NotYet).then_some(true);
+    send(peer, &Frame { have: Some(Have { list, chunks, more }), ..Frame::default() })
 }
 
 pub(super) fn tell_got(

@@ -215,6 +215,10 @@ impl Terminal {
             Input::NotFetched { from, chunk, why } => {
                 self.swarm(now, swarm::Input::NotFetched { from, chunk, why }, outputs);
             }
+            Input::Answered { peer, address } => {
+                self.find(now, finder::Input::Answered { peer, address }, outputs);
+            }
+            Input::Stopping => self.gateway(now, gateway::Input::Stopping, outputs),
             Input::Tick => {
                 self.find(now, finder::Input::Tick, outputs);
                 self.gateway(now, gateway::Input::Tick, outputs);
@@ -260,6 +264,8 @@ impl Terminal {
                 }
                 gateway::Output::Serve => self.swarm(now, swarm::Input::HqUp, outputs),
                 gateway::Output::Rest => self.swarm(now, swarm::Input::HqDown, outputs),
+                gateway::Output::TellDark => self.spread_dark(outputs),
+                gateway::Output::GiveBack => outputs.push(uplink::give_back()),
             }
         }
         let to = match self.gateway.holder() {
@@ -288,6 +294,9 @@ impl Terminal {
                 }
                 install::Output::Abandon { release } => outputs.push(Output::Abandon { release }),
                 install::Output::Sweep => outputs.push(Output::Sweep),
+                install::Output::Expect { chunks } => {
+                    self.swarm(now, swarm::Input::Expect { chunks }, outputs);
+                }
                 install::Output::Seek { chunks, have } => {
                     self.swarm(now, swarm::Input::Seek { chunks, have }, outputs);
                 }
@@ -307,8 +316,8 @@ impl Terminal {
                 swarm::Output::Cancel { from, chunk } => {
                     outputs.push(Output::Cancel { from, chunk });
                 }
-                swarm::Output::TellHave { peer, list, chunks } => {
-                    outputs.push(mesh::tell_have(peer, list, chunks));
+                swarm::Output::TellHave { peer, list, chunks, looked } => {
+                    outputs.push(mesh::tell_have(peer, list, chunks, looked));
                 }
                 swarm::Output::TellGot { peer, list, chunks } => {
                     outputs.extend(mesh::tell_got(peer, list, chunks));

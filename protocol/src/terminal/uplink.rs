@@ -14,8 +14,8 @@ use crate::{
         self, CONTROL_MAX,
         mesh::Presence,
         uplink::{
-            ADDRESSES_MAX, AskLease, FromHq, Hello, Report, TERMINALS_MAX, TerminalState, ToHq,
-            Welcome,
+            ADDRESSES_MAX, AskLease, FromHq, GiveBack, Hello, Report, TERMINALS_MAX, TerminalState,
+            ToHq, Welcome,
         },
     },
 };
@@ -51,7 +51,11 @@ pub(super) fn vouches(
         ));
     }
     if online.until <= at {
-        return Err("HQ's online key has expired: replace it with the chain root".to_owned());
+        return Err(
+            "HQ's online key has expired by this terminal's clock: set the clock right, or \
+                    replace the key with the chain root"
+                .to_owned(),
+        );
     }
     Ok(())
 }
@@ -107,9 +111,14 @@ impl Terminal {
             self.welcomed(now, welcome, outputs);
         }
         if let Some(refused) = frame.refused {
-            outputs.push(Output::Event(Event::Refused { why: refused.why.clone() }));
-            self.hang_up(now, refused.why, outputs);
+            outputs.push(Output::Event(Event::Refused { why: refused.why }));
+            outputs.push(Output::CloseUplink);
+            self.uplink = Uplink::Down;
+            self.gateway(now, gateway::Input::Refused, outputs);
             return;
+        }
+        if let Some(ping) = frame.ping {
+            outputs.push(send(&ToHq { pong: Some(ping), ..ToHq::default() }));
         }
         if let Some(lease) = frame.lease {
             match self.verify_lease(now, &lease) {
@@ -155,6 +164,10 @@ impl Terminal {
 
 pub(super) fn ask_lease() -> Output {
     send(&ToHq { ask_lease: Some(AskLease {}), ..ToHq::default() })
+}
+
+pub(super) fn give_back() -> Output {
+    send(&ToHq { give_back: Some(GiveBack {}), ..ToHq::default() })
 }
 
 fn send(frame: &ToHq) -> Output {

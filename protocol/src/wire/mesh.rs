@@ -39,7 +39,15 @@ pub struct Frame {
     /// How the sender is, for the gateway to report.
     #[n(5)]
     pub presence: Option<Presence>,
+    /// I hold the lease, and do not reach HQ.
+    #[n(6)]
+    pub dark: Option<Dark>,
 }
+
+/// The lease holder's word that it does not reach HQ.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Dark {}
 
 /// Who I am, and where else I can be reached.
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]
@@ -58,6 +66,9 @@ pub struct Have {
     pub list: ListId,
     #[n(1)]
     pub chunks: Bits,
+    /// The sender is still looking through its own disk: more may come.
+    #[n(2)]
+    pub more: Option<bool>,
 }
 
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]

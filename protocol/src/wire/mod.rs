@@ -15,6 +15,9 @@ pub const GREETING_MAX: usize = 8 * 1024;
 /// statement with 64 manifest pieces has 4 KiB.
 pub const CONTROL_MAX: usize = 64 * 1024;
 
+/// A member's frame to HQ: a report on 128 terminals of 64 products each is the largest.
+pub const REPORT_MAX: usize = 1024 * 1024;
+
 /// The one protocol name; another major version is refused by name.
 pub const PROTOCOL: &str = "/storemesh/1";
 

@@ -32,6 +32,12 @@ pub struct ToHq {
     pub ask_lease: Option<AskLease>,
     #[n(3)]
     pub report: Option<Report>,
+    /// The answer to a ping, with its number.
+    #[n(4)]
+    pub pong: Option<u64>,
+    /// The holder of the lease gives it back.
+    #[n(5)]
+    pub give_back: Option<GiveBack>,
 }
 
 /// I hold an invitation and want a certificate.
@@ -60,6 +66,11 @@ pub struct Hello {
 #[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
 #[cbor(map)]
 pub struct AskLease {}
+
+/// I hold the lease and am about to stop.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct GiveBack {}
 
 /// How the terminals of the store are, those the gateway sees.
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]
@@ -92,6 +103,9 @@ pub struct FromHq {
     pub lease: Option<HqSigned<Lease>>,
     #[n(4)]
     pub wanted: Option<HqSigned<Wanted>>,
+    /// Another terminal asks for the lease: is its holder there? To be answered at once.
+    #[n(5)]
+    pub ping: Option<u64>,
 }
 
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]

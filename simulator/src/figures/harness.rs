@@ -80,7 +80,7 @@ impl Comparison {
             .args(["--n", &self.terminals.to_string()])
             .args(["--repeat", &setup.repeat.to_string()])
             .arg("--out")
-            .arg(source.join("target/bench.jsonl"))
+            .arg(setup.folder.join("bench.jsonl"))
             .env("STOREMESH_BIN", &setup.programs.node)
             // The harness's folder is not ours to write into.
             .env("PYTHONDONTWRITEBYTECODE", "1")

@@ -67,6 +67,8 @@ pub(crate) struct Reading {
 /// What every measurement is given.
 pub(crate) struct Setup<'a> {
     pub(crate) programs: &'a Programs,
+    /// That of the results.
+    pub(crate) folder: PathBuf,
     pub(crate) repeat: u32,
 }
 
@@ -102,7 +104,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(path) => Report::open(path)?,
         None => Report::open(&source_tree()?.join(OUT))?,
     };
-    let setup = Setup { programs: Programs::built()?, repeat: args.repeat };
+    let setup = Setup {
+        programs: Programs::built()?,
+        folder: report.folder().to_owned(),
+        repeat: args.repeat,
+    };
     let mut missed = Vec::new();
     for family in chosen {
         let names = || family.figures.iter().map(|promise| promise.name);

@@ -6,7 +6,7 @@
 use std::{
     fmt, fs,
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use anyhow::Context as _;
@@ -57,19 +57,28 @@ impl fmt::Display for Entry {
 #[derive(Debug)]
 pub(crate) struct Report {
     path: PathBuf,
+    folder: PathBuf,
     entries: Map<String, Value>,
 }
 
 impl Report {
     /// Takes up what earlier runs left; a file that is not ours is refused rather than replaced.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        let entries = match fs::read(path) {
+        let path = path::absolute(path)?;
+        let folder = path.parent().context("the file of figures needs a name")?.to_owned();
+        fs::create_dir_all(&folder).with_context(|| format!("making `{}`", folder.display()))?;
+        let entries = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .with_context(|| format!("`{}` is not a file of figures", path.display()))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Map::new(),
             Err(error) => Err(error).with_context(|| format!("reading `{}`", path.display()))?,
         };
-        Ok(Self { path: path.to_owned(), entries })
+        Ok(Self { path, folder, entries })
+    }
+
+    /// Where what belongs to the figures may lie too.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(crate) fn put(&mut self, entry: &Entry) {
@@ -79,12 +88,7 @@ impl Report {
 
     pub(crate) fn save(&self) -> anyhow::Result<()> {
         let write = || -> anyhow::Result<()> {
-            let folder = match self.path.parent() {
-                Some(folder) if !folder.as_os_str().is_empty() => folder,
-                _ => Path::new("."),
-            };
-            fs::create_dir_all(folder)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
             serde_json::to_writer_pretty(&mut file, &self.entries)?;
             file.write_all(b"\n")?;
             file.persist(&self.path)?;

@@ -250,15 +250,22 @@ impl World {
     pub(super) fn run_hq(&mut self) {
         let now = self.agenda.now();
         let Some(program) = &mut self.hq.program else { return };
+        if program.pending.is_some() {
+            return;
+        }
         program.running = false;
+        let local = program.local(now);
+        let mut batch = Vec::new();
+        if program.hq.deadline() <= local {
+            batch.push(Input::Tick);
+        }
         let queued = program.inbox.len().min(BATCH_MAX);
-        let batch: Vec<Input> = program.inbox.drain(..queued).collect();
+        batch.extend(program.inbox.drain(..queued));
         let mut saves = Vec::new();
         let mut rest = Vec::new();
         for input in batch {
             let said = self.brief_hq_input(&input);
             let program = self.hq.program.as_mut().expect("it runs");
-            let local = program.local(now);
             let outputs = program.hq.handle(local, wall(now), input);
             let deadline = program.hq.deadline();
             self.step_hq(said, &outputs);
@@ -317,8 +324,16 @@ impl World {
         }
         let boot = self.hq.boot;
         let Some(program) = &mut self.hq.program else { return };
-        if !program.inbox.is_empty() && !std::mem::replace(&mut program.running, true) {
-            self.agenda.after(WAKE_UP, Event::RunHq { boot });
+        if !program.inbox.is_empty() {
+            if !std::mem::replace(&mut program.running, true) {
+                self.agenda.after(WAKE_UP, Event::RunHq { boot });
+            }
+            return;
+        }
+        let deadline = program.hq.deadline();
+        if deadline != Instant::NEVER {
+            let left = deadline.since(program.local(self.agenda.now()));
+            self.agenda.after(left, Event::RunHq { boot });
         }
     }
 

@@ -58,25 +58,46 @@ fn a_release_that_is_not_whole_is_not_activated() {
 
 #[test]
 fn an_abandoned_download_leaves_its_chunks_for_the_next() {
-    let mut terminal = Terminal::new();
-    let (one, two) = (software("1.0"), software("1.1"));
-    terminal.fetch(&one);
-    terminal.disk.abandon(&one.head);
-    assert!(terminal.names().is_empty());
-    terminal.restart();
-    assert_eq!(terminal.install(&two), 1);
-    assert_eq!(terminal.cached(), 0);
+    for restarts in [false, true] {
+        let mut terminal = Terminal::new();
+        let (one, two) = (software("1.0"), software("1.1"));
+        terminal.fetch(&one);
+        terminal.disk.abandon(&one.head);
+        if restarts {
+            terminal.restart();
+        }
+        assert_eq!(terminal.fetch(&two), 1);
+        assert!(!terminal.staged(&one).exists(), "what the next needs of it is copied");
+        terminal.disk.activate(&two.head).unwrap();
+        terminal.assert_runs(&two);
+        assert_eq!(terminal.cached(), 0);
+        assert_eq!(terminal.names().len(), 3, "{:?}", terminal.names());
+    }
+}
+
+#[test]
+fn a_release_that_is_wanted_again_goes_on_where_it_was_given_up() {
+    let terminal = Terminal::new();
+    let release = software("1.0");
+    terminal.fetch(&release);
+    terminal.disk.abandon(&release.head);
+    assert_eq!(terminal.install(&release), 0);
 }
 
 #[test]
 fn a_sweep_takes_what_was_abandoned_and_nothing_else() {
     let terminal = Terminal::new();
     let (one, two) = (software("1.0"), software("1.1"));
-    terminal.fetch(&one);
     terminal.fetch(&two);
+    let names = terminal.names();
+    terminal.fetch(&one);
     terminal.disk.abandon(&one.head);
+    assert_eq!(terminal.names().len(), 4);
     terminal.disk.sweep();
-    assert_eq!(terminal.cached(), two.chunks.len() + two.pieces.len());
+    assert_eq!(terminal.names(), names);
+    for (chunk, _) in two.chunks.iter().chain(&two.pieces) {
+        assert!(terminal.disk.serve(&chunk.id).is_some());
+    }
     terminal.disk.activate(&two.head).unwrap();
     terminal.assert_runs(&two);
 }

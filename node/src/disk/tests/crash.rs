@@ -31,30 +31,11 @@ fn whenever_it_is_killed_a_complete_release_runs_and_nothing_is_fetched_twice() 
         terminal.restart();
 
         terminal.assert_runs(if steps < STEPS { &old } else { &new });
-        assert!(terminal.names().iter().all(|name| !name.ends_with(".staging")));
         assert!(terminal.disk.standing().len() <= 2);
         assert_eq!(terminal.install(&new), 0, "killed after {steps} steps");
         assert_eq!(terminal.cached(), 0);
         assert_eq!(terminal.names().len(), 5);
     }
-}
-
-#[test]
-fn a_download_goes_on_where_it_was_killed() {
-    let mut terminal = Terminal::new();
-    let release = software("1.0");
-    terminal.fetch_manifest(&release);
-    terminal.disk.stage(&release.head, release.manifest.clone()).unwrap();
-    for (chunk, stored) in &release.chunks[..3] {
-        terminal.disk.store(chunk, stored).unwrap();
-    }
-    // Of the fourth, a part was written.
-    let (chunk, stored) = &release.chunks[3];
-    let half = terminal.cached_file(chunk).with_extension("0.new");
-    fs::write(&half, &stored[..100]).unwrap();
-    terminal.restart();
-    assert!(!half.exists());
-    assert_eq!(terminal.install(&release), release.chunks.len() - 3);
 }
 
 #[test]

@@ -1,43 +1,29 @@
-use std::os::unix::fs::FileExt as _;
-
 use super::*;
-
-/// Flips one bit of a file, whatever its mode.
-fn damage(path: &Path, offset: u64) {
-    let mode = fs::metadata(path).unwrap().permissions();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-    let file = fs::File::options().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, offset).unwrap();
-    file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
-    fs::set_permissions(path, mode).unwrap();
-}
 
 #[test]
 fn a_damaged_file_of_the_cache_is_deleted_and_fetched_again() {
     let mut terminal = Terminal::new();
     let release = software("1.0");
-    terminal.fetch(&release);
-    let (chunk, _) = release.chunks[2];
-    damage(&terminal.cached_file(&chunk), 5000);
+    terminal.fetch_manifest(&release);
+    let (piece, stored) = &release.pieces[0];
+    damage(&terminal.cached_file(piece), 100);
     terminal.restart();
-    let list: Vec<_> = release.chunks.iter().map(|(chunk, _)| *chunk).collect();
-    assert!(terminal.disk.serve(&chunk.id).is_none(), "nobody has looked at it yet");
-    let have = terminal.disk.check(&list);
-    assert_eq!(have.iter_missing().collect::<Vec<_>>(), [2]);
-    assert!(!terminal.cached_file(&chunk).exists());
-    assert_eq!(terminal.install(&release), 1);
+    assert!(terminal.disk.serve(&piece.id).is_none(), "nobody has looked at it yet");
+    assert!(!terminal.looks_for(&release));
+    assert!(!terminal.cached_file(piece).exists());
+    terminal.disk.store(piece, stored).unwrap();
+    assert!(terminal.looks_for(&release));
 }
 
 #[test]
 fn a_cached_file_that_changes_its_length_while_we_run_is_not_served() {
     let terminal = Terminal::new();
     let release = software("1.0");
-    terminal.fetch(&release);
-    let (chunk, _) = release.chunks[0];
-    fs::write(terminal.cached_file(&chunk), b"short").unwrap();
-    assert!(terminal.disk.serve(&chunk.id).is_none());
-    assert!(!terminal.cached_file(&chunk).exists());
+    terminal.fetch_manifest(&release);
+    let (piece, _) = release.pieces[0];
+    fs::write(terminal.cached_file(&piece), b"short").unwrap();
+    assert!(terminal.disk.serve(&piece.id).is_none());
+    assert!(!terminal.cached_file(&piece).exists());
 }
 
 #[test]
@@ -85,6 +71,46 @@ fn installing_a_damaged_release_again_repairs_it() {
     let fetched = terminal.install(&release);
     assert!((1..=2).contains(&fetched), "{fetched} chunks");
     assert_eq!(terminal.names().len(), 3, "{:?}", terminal.names());
+}
+
+#[test]
+fn damage_is_told_once_until_it_is_repaired() {
+    let terminal = Terminal::new();
+    let release = software("1.0");
+    let serve_all = || {
+        let found = release.chunks.iter().filter_map(|(c, _)| terminal.disk.serve(&c.id));
+        found.count()
+    };
+    terminal.install(&release);
+    serve_all();
+    assert!(terminal.disk.take_damaged().is_empty());
+    for _ in 0..2 {
+        damage(&terminal.tree(&release).join("version"), 0);
+        fs::remove_file(terminal.tree(&release).join("bin/till")).unwrap();
+        assert!(terminal.disk.take_damaged().is_empty(), "nobody has looked yet");
+        assert!(serve_all() < release.chunks.len());
+        assert_eq!(terminal.disk.take_damaged(), [release.head.id]);
+        serve_all();
+        assert!(terminal.disk.take_damaged().is_empty());
+        terminal.install(&release);
+        assert_eq!(serve_all(), release.chunks.len());
+        assert!(terminal.disk.take_damaged().is_empty());
+    }
+}
+
+#[test]
+fn damage_to_the_kept_manifest_is_told_and_repaired() {
+    let terminal = Terminal::new();
+    let release = software("1.0");
+    terminal.install(&release);
+    let kept = terminal.product().join(format!(".{}.manifest", dir_name(&release.head)));
+    let end = fs::metadata(&kept).unwrap().len() - 1;
+    damage(&kept, end);
+    assert!(!terminal.looks_for(&release));
+    assert_eq!(terminal.disk.take_damaged(), [release.head.id]);
+    assert_eq!(terminal.install(&release), 0);
+    assert!(terminal.looks_for(&release));
+    assert!(terminal.disk.take_damaged().is_empty());
 }
 
 #[test]

@@ -3,12 +3,16 @@
 mod activate;
 mod crash;
 mod damage;
+mod full;
+mod garbage;
+mod one_copy;
+mod resume;
 mod store;
 
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -18,7 +22,7 @@ use storemesh_protocol::content::{
 };
 use tempfile::TempDir;
 
-use super::{Disk, tree};
+use super::{Disk, layout::Layout, tree};
 
 /// A release as HQ holds it.
 struct Release {
@@ -61,8 +65,12 @@ impl Publisher {
     }
 
     fn publish(self, version: &str) -> Release {
+        self.publish_as("till", version)
+    }
+
+    fn publish_as(self, product: &str, version: &str) -> Release {
         let name = |text: &str| text.parse().unwrap();
-        let (manifest, encoded) = self.builder.finish(name("till"), name(version)).unwrap();
+        let (manifest, encoded) = self.builder.finish(name(product), name(version)).unwrap();
         let (head, pieces) = ReleaseHead::new(&manifest, &encoded);
         let chunks = manifest.chunks().iter().map(|c| (*c, self.chunks[&c.id.0].clone())).collect();
         Release { head, manifest: Arc::new(manifest), chunks, pieces, files: self.files }
@@ -133,7 +141,25 @@ impl Terminal {
     }
 
     fn tree(&self, release: &Release) -> PathBuf {
-        self.product().join(dir_name(&release.head))
+        let product = self.product().with_file_name(release.head.product.as_str());
+        product.join(dir_name(&release.head))
+    }
+
+    fn staged(&self, release: &Release) -> PathBuf {
+        self.product().join(format!(".{}.staging", dir_name(&release.head)))
+    }
+
+    /// Looks for the manifest as a terminal does after its start; whether all of it is there.
+    fn looks_for(&self, release: &Release) -> bool {
+        let pieces: Vec<_> = release.pieces.iter().map(|(piece, _)| *piece).collect();
+        self.disk.check(&pieces).is_full()
+    }
+
+    /// Where a chunk lies in the staged tree, the first time.
+    fn place(&self, release: &Release, index: u32) -> (PathBuf, u64) {
+        let layout = Layout::new(release.manifest.clone());
+        let place = layout.places(index)[0];
+        (layout.path(&self.staged(release), place), place.offset)
     }
 
     fn cached(&self) -> usize {
@@ -172,9 +198,18 @@ impl Terminal {
             let mode = fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o7777, *expected, "{path:?}");
         }
-        let current: Vec<_> = self.disk.standing().into_iter().filter(|s| s.2).collect();
+        let product = |head: &ReleaseHead| head.product == release.head.product;
+        let current = self.disk.standing().into_iter().filter(|s| s.2 && product(&s.0));
+        let current: Vec<_> = current.collect();
         assert_eq!(current.len(), 1);
         assert_eq!(current[0].0, release.head);
+    }
+}
+
+impl Release {
+    /// Those that came compressed, by their place in the manifest.
+    fn compressed(&self) -> Vec<usize> {
+        (0..self.chunks.len()).filter(|&index| self.chunks[index].1[0] == 1).collect()
     }
 }
 
@@ -183,6 +218,17 @@ impl Drop for Terminal {
         // Read-only folders would stay behind where the tests do not run as root.
         _ = tree::remove(&self.data.path().join("releases"));
     }
+}
+
+/// Flips one bit of a file, whatever its mode.
+fn damage(path: &Path, offset: u64) {
+    let mode = fs::metadata(path).unwrap().permissions();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
+    fs::set_permissions(path, mode).unwrap();
 }
 
 /// Bytes that do not compress, the same for the same seed.
