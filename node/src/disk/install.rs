@@ -308,7 +308,7 @@ impl Disk {
         standing.is_whole().then_some(standing)
     }
 
-    fn staging(&self, id: &ReleaseId) -> Option<Arc<Staging>> {
+    pub(super) fn staging(&self, id: &ReleaseId) -> Option<Arc<Staging>> {
         self.trees().staging.iter().find(|staging| staging.head.id == *id).cloned()
     }
 }

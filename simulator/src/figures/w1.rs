@@ -80,7 +80,7 @@ fn measure(setup: &Setup<'_>, terminals: u32) -> anyhow::Result<Outcome> {
 
     let (wan, lan) = (middle(|run| run.wan_ratio), middle(|run| run.lan_ratio));
     let at_interface =
-        "bytes of the interfaces, headers included, in the runs of w1_n*_last".to_owned();
+        format!("the interfaces' bytes, headers included, in the runs of w1_n{terminals}_last");
     Ok(Outcome::Measured(vec![
         Reading { value: last, ok: last <= LAST_S_MAX && beaten, how },
         Reading { value: wan, ok: wan <= WAN_RATIO_MAX, how: at_interface.clone() },

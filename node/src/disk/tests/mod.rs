@@ -181,7 +181,7 @@ impl Terminal {
 
     /// `current` is this release, whole: every byte, mode and link.
     fn assert_runs(&self, release: &Release) {
-        let target = fs::read_link(self.product().join("current")).unwrap();
+        let target = fs::read_link(self.tree(release).with_file_name("current")).unwrap();
         assert_eq!(target, Path::new(&dir_name(&release.head)));
         let tree = self.tree(release);
         assert!(tree::is_complete(&tree, &release.manifest));

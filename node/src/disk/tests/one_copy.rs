@@ -3,6 +3,7 @@
 use std::thread;
 
 use super::*;
+use crate::disk::product::Product;
 
 /// Another product, made of much the same.
 fn other(version: &str) -> Release {
@@ -64,40 +65,48 @@ fn a_chunk_of_two_products_is_fetched_once() {
 
 #[test]
 fn a_tree_that_is_laid_out_while_chunks_go_into_another_gets_them_too() {
-    for _ in 0..20 {
+    // Long enough to be still coming when the second tree is there.
+    let large = noise(5, 12_000_000);
+    let publish =
+        |product| Publisher::default().file("a", 0o644, &large).publish_as(product, "1.0");
+    let (till, tablet) = (publish("till"), publish("tablet"));
+    for _ in 0..10 {
         let terminal = Terminal::new();
-        let (till, tablet) = (software("1.0"), other("1.0"));
         terminal.fetch_manifest(&till);
         terminal.fetch_manifest(&tablet);
         terminal.disk.stage(&till.head, till.manifest.clone()).unwrap();
         thread::scope(|scope| {
-            scope.spawn(|| {
-                for (chunk, stored) in till.chunks.iter().chain(&tablet.chunks) {
-                    terminal.disk.store(chunk, stored).unwrap();
-                }
-            });
+            for first in 0..3 {
+                let (disk, chunks) = (&terminal.disk, till.chunks.iter().skip(first).step_by(3));
+                scope.spawn(move || {
+                    for (chunk, stored) in chunks {
+                        disk.store(chunk, stored).unwrap();
+                    }
+                });
+            }
             terminal.disk.stage(&tablet.head, tablet.manifest.clone()).unwrap();
         });
         terminal.disk.activate(&tablet.head).unwrap();
         terminal.disk.activate(&till.head).unwrap();
         terminal.assert_runs(&till);
+        terminal.assert_runs(&tablet);
     }
 }
 
 #[test]
-fn a_chunk_is_served_at_every_moment_of_the_switch() {
+fn a_chunk_is_served_between_a_tree_s_new_name_and_its_taking_up() {
     let terminal = Terminal::new();
     let release = software("1.0");
     terminal.fetch(&release);
-    thread::scope(|scope| {
-        let switch = scope.spawn(|| terminal.disk.activate(&release.head));
-        while !switch.is_finished() {
-            for (chunk, _) in &release.chunks {
-                assert!(terminal.disk.serve(&chunk.id).is_some());
-            }
-        }
-        switch.join().unwrap().unwrap();
-    });
+    fs::remove_dir_all(terminal.data.path().join("chunks")).unwrap();
+    let product = Product::of(&terminal.data.path().join("releases"), &release.head);
+    let staging = terminal.disk.staging(&release.head.id).unwrap();
+    let served = || release.chunks.iter().all(|(c, _)| terminal.disk.serve(&c.id).is_some());
+    staging.close();
+    tree::finish(&staging.tree, &release.manifest).unwrap();
+    assert!(served());
+    product.stand(&release.head).unwrap();
+    assert!(served());
 }
 
 #[test]
