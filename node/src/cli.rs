@@ -57,6 +57,12 @@ enum Command {
     Status,
     /// The store's other terminals, as this one sees them
     Peers,
+    /// Delete chunks and releases that nobody needs; the node does so by itself when it is done
+    Gc {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Check the configuration file, or print an example
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -120,6 +126,7 @@ impl Cli {
             }
             Command::Status => ops::status(common),
             Command::Peers => ops::peers(common),
+            Command::Gc { dry_run } => ops::gc(common, dry_run),
             Command::Config(ConfigCommand::Check) => check_config(common),
             Command::Config(ConfigCommand::Example) => out::line(config::EXAMPLE.trim_end()),
         }

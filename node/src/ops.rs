@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use serde::de::DeserializeOwned;
 use storemesh_host::{
     exit::Failure,
     http::{Client, ClientError},
@@ -12,7 +13,7 @@ use storemesh_host::{
 use crate::{
     cli::Common,
     run::SOCKET_FILE,
-    views::{Gateway, Peer, Release, Status},
+    views::{Garbage, Gateway, Peer, Release, Status},
 };
 
 pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
@@ -94,10 +95,38 @@ pub(crate) fn peers(common: &Common) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn ask<T: serde::de::DeserializeOwned>(data: &Path, path: &str) -> anyhow::Result<T> {
+pub(crate) fn gc(common: &Common, dry_run: bool) -> anyhow::Result<()> {
+    let garbage: Vec<Garbage> = if dry_run {
+        ask(&common.data, "/v1/garbage")?
+    } else {
+        client(&common.data, async |client| client.post("/v1/garbage/collect", &()).await)?
+    };
+    if common.json {
+        return out::json(&garbage);
+    }
+    for garbage in &garbage {
+        out::line(format_args!(
+            "{:>12} bytes  {}  ({})",
+            garbage.bytes, garbage.path, garbage.why
+        ))?;
+    }
+    let bytes: u64 = garbage.iter().map(|garbage| garbage.bytes).sum();
+    let done = if dry_run { "would be deleted" } else { "deleted" };
+    out::line(format_args!("{} things, {bytes} bytes, {done}", garbage.len()))
+}
+
+fn ask<T: DeserializeOwned>(data: &Path, path: &str) -> anyhow::Result<T> {
+    client(data, async |client| client.get(path).await)
+}
+
+/// One request to the node that runs on `data`.
+fn client<T>(
+    data: &Path,
+    request: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
+) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let client = Client::unix(data.join(SOCKET_FILE));
-    let asked = runtime.context("starting the runtime")?.block_on(client.get(path));
+    let asked = runtime.context("starting the runtime")?.block_on(request(client));
     asked.map_err(|why| match why {
         ClientError::Unreachable(_) => Failure::unreachable(format!(
             "no node runs on `{0}`: start it with `storemesh --data {0} run`",

@@ -29,7 +29,7 @@ use tokio::{
 };
 
 use crate::{
-    api,
+    api::{self, Api},
     cli::{Common, RunFlags, VERSION},
     config::{self, Settings},
     disk::Disk,
@@ -104,10 +104,10 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let runtime = Handle::current();
     let uplink = Dialer { key, disk: disk.clone(), inbox: inbox.clone(), runtime, storing };
     let jobs = work::start(disk, inbox.clone())?;
+    let router = api::router(Api { inbox: inbox.clone(), jobs: jobs.clone() });
     let reach = Reach { mesh: commands, uplink, jobs };
     let mut driven = Driver::new(terminal, db, events, reach, started).start(first)?;
     let mut meshed = tokio::spawn(mesh.run());
-    let router = api::router(inbox.clone());
     tokio::spawn(serve_unix(api_socket, router.clone(), api::BODY_BYTES_MAX));
     tokio::spawn(serve_tcp(api_listener, router, token, api::BODY_BYTES_MAX));
 

@@ -6,7 +6,7 @@ use storemesh_protocol::{
     wire::mesh::Phase,
 };
 
-use crate::{cli::VERSION, driver::Look};
+use crate::{cli::VERSION, disk, driver::Look};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
@@ -70,6 +70,15 @@ pub(crate) struct Peer {
     /// Chunks that came from it and went to it over this connection.
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+}
+
+/// Something on this terminal's disk that nobody needs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Garbage {
+    pub(crate) path: String,
+    /// What deleting it gives back.
+    pub(crate) bytes: u64,
+    pub(crate) why: String,
 }
 
 pub(crate) fn status(look: &Look) -> Status {
@@ -153,6 +162,14 @@ fn release(view: &ReleaseView) -> Release {
         bytes_local: view.bytes_local,
         took_ms: view.took.map(millis),
         note: view.note.clone(),
+    }
+}
+
+pub(crate) fn garbage(garbage: &disk::Garbage) -> Garbage {
+    Garbage {
+        path: garbage.path.display().to_string(),
+        bytes: garbage.bytes,
+        why: garbage.why.to_string(),
     }
 }
 

@@ -5,8 +5,12 @@
 //! Storing and serving single chunks is not done here but by whoever has or wants the bytes.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -15,20 +19,44 @@ use storemesh_protocol::{
     terminal::Input,
 };
 
-use crate::{disk::Disk, driver::Inbox};
+use tokio::sync::oneshot;
+
+use crate::{
+    disk::{Disk, Garbage},
+    driver::Inbox,
+};
 
 #[derive(Debug)]
 pub(crate) enum Job {
-    Check { list: ListId, chunks: Arc<[ChunkRef]> },
-    ReadManifest { release: ReleaseHead },
-    Stage { release: ReleaseHead, manifest: Arc<Manifest> },
-    Activate { release: ReleaseHead },
-    Abandon { release: ReleaseHead },
+    Check {
+        list: ListId,
+        chunks: Arc<[ChunkRef]>,
+    },
+    ReadManifest {
+        release: ReleaseHead,
+    },
+    Stage {
+        release: ReleaseHead,
+        manifest: Arc<Manifest>,
+    },
+    Activate {
+        release: ReleaseHead,
+    },
+    Abandon {
+        release: ReleaseHead,
+    },
     Sweep,
+    /// Says what a sweep would delete.
+    Garbage(oneshot::Sender<Vec<Garbage>>),
+    /// Sweeps, and says what that deleted.
+    Collect(oneshot::Sender<Vec<Garbage>>),
 }
 
+/// Who reads a damaged file notes it; so soon it is mended.
+const LOOK_FOR_DAMAGE: Duration = Duration::from_secs(10);
+
 /// Where jobs go in; they end with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Jobs(mpsc::Sender<Job>);
 
 impl Jobs {
@@ -51,9 +79,18 @@ pub(crate) fn start(disk: Arc<Disk>, inbox: Inbox) -> anyhow::Result<Jobs> {
             return;
         }
         // The driver may end before its last job is done; nobody misses the answer then.
-        for job in queue {
-            if let Some(answer) = do_one(&disk, job) {
-                _ = inbox.input_blocking(answer);
+        loop {
+            match queue.recv_timeout(LOOK_FOR_DAMAGE) {
+                Ok(job) => {
+                    if let Some(answer) = do_one(&disk, job) {
+                        _ = inbox.input_blocking(answer);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            for release in disk.take_damaged() {
+                _ = inbox.input_blocking(Input::Damaged { release });
             }
         }
     };
@@ -84,6 +121,17 @@ fn do_one(disk: &Disk, job: Job) -> Option<Input> {
         }
         Job::Sweep => {
             disk.sweep();
+            None
+        }
+        // Who asked may have gone in the meantime.
+        Job::Garbage(reply) => {
+            _ = reply.send(disk.garbage());
+            None
+        }
+        Job::Collect(reply) => {
+            let garbage = disk.garbage();
+            disk.sweep();
+            _ = reply.send(garbage);
             None
         }
     }

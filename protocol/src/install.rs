@@ -47,6 +47,12 @@ pub(crate) enum Input {
         release: ReleaseId,
         have: Result<Bits, String>,
     },
+    /// A file of this standing release is no longer what it was.
+    Damaged {
+        release: ReleaseId,
+    },
+    /// The disk did not take a chunk that was fetched.
+    DiskRefuses,
     /// The swarm has all chunks of this list.
     Complete(ListId),
     Activated {
@@ -82,6 +88,8 @@ pub(crate) struct Product {
     running: Option<Standing>,
     previous: Option<Standing>,
     pub(crate) job: Option<Job>,
+    /// What runs has a file that is no longer what it was: it is installed anew, in place.
+    damaged: bool,
 }
 
 /// A release whose tree stands on disk, whole.
@@ -168,6 +176,8 @@ impl Installer {
                     Err(why) => job.fail(now, why, &mut outputs),
                 }
             }
+            Input::Damaged { release } => self.damaged(now, &release, &mut outputs),
+            Input::DiskRefuses => self.disk_refuses(now, &mut outputs),
             Input::Complete(list) => self.complete(&list, &mut outputs),
             Input::Activated { release, done } => self.activated(now, &release, done, &mut outputs),
             Input::Tick => {
@@ -254,6 +264,31 @@ impl Installer {
         }
     }
 
+    /// What runs is mended from neighbours and HQ, like any release that is wanted.
+    fn damaged(&mut self, now: Instant, release: &ReleaseId, outputs: &mut Vec<Output>) {
+        for product in self.products.values_mut() {
+            if product.running().is_some_and(|running| running.id == *release) {
+                product.damaged = true;
+                product.job.take_if(|job| job.phase == Phase::Running);
+                product.begin(now, outputs);
+            }
+        }
+    }
+
+    /// Fetching on would only be fetching again.
+    fn disk_refuses(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        let mut gone = Vec::new();
+        for product in self.products.values_mut() {
+            if let Some(job) = product.job.as_mut().filter(|job| job.phase == Phase::Fetching) {
+                gone.extend(job.content);
+                let why = "the disk does not take what was fetched: make room on it, or look \
+                           after it; what is there already is kept";
+                job.fail(now, why.to_owned(), outputs);
+            }
+        }
+        outputs.extend(gone.into_iter().map(Output::Drop));
+    }
+
     fn complete(&mut self, list: &ListId, outputs: &mut Vec<Output>) {
         for product in self.products.values_mut() {
             let Some(job) = &mut product.job else { continue };
@@ -290,6 +325,7 @@ impl Installer {
             return;
         }
         job.phase = Phase::Running;
+        product.damaged = false;
         let took = now.since(job.began);
         job.took = Some(took);
         outputs.push(Output::Event(Event::Running {
@@ -350,7 +386,7 @@ impl Product {
         let Some(wanted) = &self.wanted else { return };
         let release = wanted.release.clone();
         let runs = self.running().is_some_and(|running| running.id == release.id);
-        if runs || self.job.is_some() {
+        if (runs && !self.damaged) || self.job.is_some() {
             return;
         }
         let chunks: Arc<[ChunkRef]> = release.manifest.as_slice().into();
@@ -403,4 +439,153 @@ impl Job {
 
 fn len(chunks: &[ChunkRef]) -> u32 {
     u32::try_from(chunks.len()).expect("a list has at most 131,072 chunks")
+}
+
+#[cfg(test)]
+mod tests {
+    use storemesh_keys::Timestamp;
+
+    use super::*;
+    use crate::{
+        content::{Builder, RelPath, pack},
+        fixtures::{name, signer},
+    };
+
+    const NOW: Instant = Instant(9);
+
+    /// A release of one file with one chunk, and HQ's wish for it.
+    fn release(version: &str) -> (Verified<Wanted>, Arc<Manifest>) {
+        let mut builder = Builder::new();
+        let path = RelPath::new("pos").unwrap();
+        builder.file(path, 0o755, vec![pack(version.as_bytes()).0]);
+        let (manifest, encoded) = builder.finish(name("pos"), name(version)).unwrap();
+        let (release, _) = ReleaseHead::new(&manifest, &encoded);
+        let signer = signer();
+        let described = signer.described();
+        let wanted = signer.sign(&Wanted {
+            chain: described.chain,
+            generation: described.generation,
+            number: u64::from(version.as_bytes()[0]),
+            release,
+            at: Timestamp(1),
+        });
+        (wanted, Arc::new(manifest))
+    }
+
+    /// An installer on which that release runs.
+    fn running(version: &str) -> Installer {
+        let (wanted, manifest) = release(version);
+        let mut installer = Installer::new(std::iter::once(wanted.clone()));
+        let release = wanted.release.clone();
+        let standing = Input::Standing { release, manifest, current: true };
+        assert_eq!(installer.handle(NOW, standing).len(), 2, "both its lists are served");
+        let idle = installer.handle(NOW, Input::Ready);
+        assert!(matches!(idle[..], [Output::Sweep]), "{idle:?}");
+        installer
+    }
+
+    /// From being wanted to fetching; returns what was asked of the disk and the swarm on the way.
+    fn to_fetching(installer: &mut Installer, wanted: &Verified<Wanted>, manifest: &Arc<Manifest>) {
+        let (list, id) = (list_id(&wanted.release.manifest), wanted.release.id);
+        let have = Bits::new(1);
+        let sought = installer.handle(NOW, Input::Checked { list, have: have.clone() });
+        assert!(matches!(sought[..], [Output::Seek { .. }]), "{sought:?}");
+        let read = installer.handle(NOW, Input::Complete(list));
+        assert!(matches!(read[..], [Output::ReadManifest { .. }]), "{read:?}");
+        let manifest = Ok(manifest.clone());
+        let staged = installer.handle(NOW, Input::ManifestRead { release: id, manifest });
+        assert!(matches!(staged[..], [Output::Expect { .. }, Output::Stage { .. }]), "{staged:?}");
+        let sought = installer.handle(NOW, Input::Staged { release: id, have: Ok(have) });
+        assert!(matches!(sought[..], [Output::Seek { .. }]), "{sought:?}");
+    }
+
+    #[test]
+    fn a_wanted_release_goes_its_way_and_runs() {
+        let mut installer = running("1");
+        let (wanted, manifest) = release("2");
+        let outputs = installer.handle(NOW, Input::Wanted(wanted.clone()));
+        assert!(matches!(outputs[..], [Output::Event(_), Output::Check { .. }]), "{outputs:?}");
+        to_fetching(&mut installer, &wanted, &manifest);
+        let content = list_id(manifest.chunks());
+        let outputs = installer.handle(NOW, Input::Complete(content));
+        assert!(matches!(outputs[..], [Output::Event(_), Output::Activate { .. }]), "{outputs:?}");
+        let done = Input::Activated { release: wanted.release.id, done: Ok(()) };
+        let outputs = installer.handle(NOW, done);
+        assert!(matches!(outputs[..], [Output::Event(Event::Running { .. })]), "{outputs:?}");
+        let (_, product) = installer.products().next().unwrap();
+        assert_eq!(product.running().unwrap().version, name("2"));
+    }
+
+    #[test]
+    fn a_newer_wish_in_the_middle_drops_the_older_download() {
+        let mut installer = running("1");
+        let (wanted, manifest) = release("2");
+        _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
+        to_fetching(&mut installer, &wanted, &manifest);
+        let (newer, _) = release("3");
+        let outputs = installer.handle(NOW, Input::Wanted(newer));
+        assert!(
+            matches!(
+                outputs[..],
+                [
+                    Output::Event(_),
+                    Output::Abandon { .. },
+                    Output::Drop(_),
+                    Output::Drop(_),
+                    Output::Check { .. },
+                ]
+            ),
+            "{outputs:?}"
+        );
+        let late = Input::Complete(list_id(manifest.chunks()));
+        assert!(installer.handle(NOW, late).is_empty(), "nobody waits for it any more");
+    }
+
+    #[test]
+    fn a_newer_wish_while_switching_waits_for_the_switch() {
+        let mut installer = running("1");
+        let (wanted, manifest) = release("2");
+        _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
+        to_fetching(&mut installer, &wanted, &manifest);
+        _ = installer.handle(NOW, Input::Complete(list_id(manifest.chunks())));
+        let outputs = installer.handle(NOW, Input::Wanted(release("3").0));
+        assert!(matches!(outputs[..], [Output::Event(_)]), "{outputs:?}");
+        let done = Input::Activated { release: wanted.release.id, done: Ok(()) };
+        let outputs = installer.handle(NOW, done);
+        assert!(outputs.iter().any(|o| matches!(o, Output::Check { .. })), "{outputs:?}");
+    }
+
+    #[test]
+    fn an_older_wish_and_the_same_one_again_change_nothing() {
+        let mut installer = running("2");
+        for version in ["1", "2"] {
+            assert!(installer.handle(NOW, Input::Wanted(release(version).0)).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_stops_the_download_and_it_is_tried_again_later() {
+        let mut installer = running("1");
+        let (wanted, manifest) = release("2");
+        _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
+        to_fetching(&mut installer, &wanted, &manifest);
+        let outputs = installer.handle(NOW, Input::DiskRefuses);
+        assert!(
+            matches!(outputs[..], [Output::Event(Event::Failed { .. }), Output::Drop(_)]),
+            "{outputs:?}"
+        );
+        assert_eq!(installer.deadline(), NOW + RETRY);
+        let outputs = installer.handle(NOW + RETRY, Input::Tick);
+        assert!(matches!(outputs[..], [Output::Check { .. }]), "{outputs:?}");
+    }
+
+    #[test]
+    fn what_runs_and_is_damaged_is_installed_anew() {
+        let mut installer = running("1");
+        let (wanted, _) = release("1");
+        let damaged = Input::Damaged { release: wanted.release.id };
+        let outputs = installer.handle(NOW, damaged.clone());
+        assert!(matches!(outputs[..], [Output::Check { .. }]), "{outputs:?}");
+        assert!(installer.handle(NOW, damaged).is_empty(), "it is being mended");
+    }
 }

@@ -34,7 +34,6 @@ pub(crate) enum Why {
 impl Disk {
     /// What [`Self::sweep`] would delete at this moment. Waits while a tree is laid out or switched
     /// to.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command asks for it yet"))]
     pub(crate) fn garbage(&self) -> Vec<Garbage> {
         let _turn = self.turn.lock().expect(NO_PANIC);
         self.garbage_in_turn()

@@ -39,12 +39,15 @@ use storemesh_protocol::content::{
     Bits, ChunkId, ChunkRef, Manifest, ReleaseHead, ReleaseId, unpack,
 };
 
-pub(crate) use self::error::{StageError, StoreError};
 use self::{
     cache::Cache,
     product::Product,
     staging::{Staging, Taken},
     standing::Standing,
+};
+pub(crate) use self::{
+    error::{StageError, StoreError},
+    garbage::Garbage,
 };
 
 /// Cheap to share: take an [`Arc`] of it.
@@ -151,7 +154,6 @@ impl Disk {
 
     /// Standing releases of which a file was found to be not what it was, each once. Staging and
     /// activating one again repairs it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the driver does not ask yet"))]
     pub(crate) fn take_damaged(&self) -> Vec<ReleaseId> {
         let standing = self.trees().standing.clone();
         // Who is incomplete is not known to be standing, and has nothing to be repaired.

@@ -13,7 +13,7 @@ use libp2p::{
     identity::{Keypair, PublicKey, ed25519},
     mdns,
     multiaddr::Protocol,
-    noise, ping,
+    noise,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, yamux,
 };
@@ -22,10 +22,8 @@ use storemesh_keys::{PeerId, SecretKey};
 
 /// Also caps the back-off of mDNS at start-up.
 const MDNS_QUERY: Duration = Duration::from_secs(5);
-/// A neighbour that does not answer a ping for so long is lost.
-const PING_EVERY: Duration = Duration::from_secs(2);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection without streams is closed by the composite's word or by a ping, not by idleness.
+/// A connection is closed by the composite's word or by silence on its control stream, not by
+/// idleness.
 const IDLE: Duration = Duration::from_hours(24);
 /// Twice the largest store, for when both sides dial.
 const CONNECTIONS_MAX: u32 = 192;
@@ -38,7 +36,6 @@ const STREAMS_MAX: usize = 16;
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
-    pub(super) ping: ping::Behaviour,
     pub(super) streams: libp2p_stream::Behaviour,
 }
 
@@ -54,9 +51,6 @@ pub(super) fn swarm(key: &SecretKey, with_mdns: bool) -> anyhow::Result<Swarm<Be
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits),
         mdns: mdns.into(),
-        ping: ping::Behaviour::new(
-            ping::Config::new().with_interval(PING_EVERY).with_timeout(PING_TIMEOUT),
-        ),
         streams: libp2p_stream::Behaviour::new(),
     };
     let yamux = || {

@@ -85,6 +85,8 @@ pub(crate) struct Mesh {
     late: mpsc::UnboundedSender<PeerId>,
     /// Peers that connected a while ago.
     lates: mpsc::UnboundedReceiver<PeerId>,
+    /// Peers that are connected, and are not heard.
+    silents: mpsc::UnboundedReceiver<PeerId>,
     commands: mpsc::UnboundedReceiver<Command>,
     inbox: Inbox,
     listen: Vec<SocketAddr>,
@@ -106,7 +108,8 @@ impl Mesh {
         let mut early = Vec::new();
         let port = listen(&mut swarm, settings, &mut early).await?;
         let control = swarm.behaviour().streams.new_control();
-        let streams = Streams::new(me, control, disk, inbox.clone(), storing);
+        let (silent, silents) = mpsc::unbounded_channel();
+        let streams = Streams::new(me, control, disk, inbox.clone(), storing, silent);
         let (sender, commands) = mpsc::unbounded_channel();
         let (late, lates) = mpsc::unbounded_channel();
         let mesh = Self {
@@ -116,6 +119,7 @@ impl Mesh {
             dials: BTreeMap::new(),
             late,
             lates,
+            silents,
             commands,
             inbox,
             listen: Vec::new(),
@@ -140,6 +144,7 @@ impl Mesh {
                     None => return Ok(()),
                 },
                 event = self.swarm.select_next_some() => self.event(event).await?,
+                Some(peer) = self.silents.recv() => self.cut_off(peer),
                 Some(peer) = self.lates.recv() => {
                     if !self.streams.is_admitted(&peer) {
                         self.cut_off(peer);
@@ -187,14 +192,6 @@ impl Mesh {
                     let Some((peer, address)) = known else { continue };
                     let by = FoundBy::Mdns;
                     self.inbox.input(Input::Discovered { peer, address, by }).await?;
-                }
-            }
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => {
-                if let Err(why) = ping.result
-                    && let Some(peer) = behaviour::from_libp2p(&ping.peer)
-                {
-                    tracing::debug!(%peer, "does not answer: {why}");
-                    self.cut_off(peer);
                 }
             }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {

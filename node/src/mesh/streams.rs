@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -33,7 +34,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{Semaphore, mpsc, watch},
     task::spawn_blocking,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, FuturesAsyncWriteCompatExt as _};
 
@@ -51,6 +52,12 @@ const CONTROL: u8 = 0;
 const BULK: u8 = 1;
 /// Whoever opens a stream says by then what it is.
 const KIND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever has nothing to say for so long says that.
+const BEAT: Duration = Duration::from_millis(400);
+/// A neighbour that is not heard for so long is gone: three beats, and some delay on the way.
+const SILENCE: Duration = Duration::from_millis(1400);
+/// A timer that fires so much too late tells of a busy machine, not of a silent neighbour.
+const OWN_DELAY: Duration = Duration::from_millis(150);
 /// Before a control stream that ended is opened again.
 const REOPEN: Duration = Duration::from_millis(300);
 /// Frames that wait for one neighbour: updates of what we have, mostly.
@@ -65,6 +72,8 @@ pub(super) struct Streams {
     disk: Arc<Disk>,
     inbox: Inbox,
     storing: Arc<Semaphore>,
+    /// Whose connections are to be cut.
+    silent: mpsc::UnboundedSender<PeerId>,
     sessions: Arc<AtomicU64>,
     peers: Arc<Mutex<BTreeMap<PeerId, Peer>>>,
 }
@@ -91,9 +100,10 @@ impl Streams {
         disk: Arc<Disk>,
         inbox: Inbox,
         storing: Arc<Semaphore>,
+        silent: mpsc::UnboundedSender<PeerId>,
     ) -> Self {
         let (sessions, peers) = (Arc::default(), Arc::default());
-        Self { me, control, disk, inbox, storing, sessions, peers }
+        Self { me, control, disk, inbox, storing, silent, sessions, peers }
     }
 
     /// Takes the streams that neighbours open; to be polled for as long as the mesh runs.
@@ -200,6 +210,10 @@ impl Streams {
         if let Some(known) = self.peers().get_mut(&peer) {
             known.session.take_if(|session| session.id == id);
         }
+        if ended.as_ref().is_err_and(anyhow::Error::is::<Silent>) {
+            // TCP would hold on to the dead connection for much longer. The mesh may have ended.
+            _ = self.silent.send(peer);
+        }
         self.inbox.send(Event::NeighbourDown { peer, session: id }).await?;
         ended
     }
@@ -239,25 +253,51 @@ async fn open(control: &mut Control, peer: PeerId, kind: u8) -> anyhow::Result<S
     Ok(stream)
 }
 
+/// Until the neighbour ends the stream, or is silent.
 async fn read(
     peer: PeerId,
     session: u64,
     input: &mut (impl AsyncRead + Unpin),
     inbox: &Inbox,
 ) -> anyhow::Result<()> {
-    while let Some(bytes) = read_frame(input, CONTROL_MAX).await? {
-        inbox.send(Event::NeighbourFrame { peer, session, bytes }).await?;
+    loop {
+        let Some(bytes) = heard(read_frame(input, CONTROL_MAX)).await?? else { return Ok(()) };
+        if !bytes.is_empty() {
+            inbox.send(Event::NeighbourFrame { peer, session, bytes }).await?;
+        }
     }
-    Ok(())
 }
 
-/// Until the driver lets go of the neighbour.
+/// What comes within [`SILENCE`]. Time in which this machine itself did not get to run does not
+/// count against the neighbour.
+async fn heard<T>(frame: impl Future<Output = T>) -> Result<T, Silent> {
+    let mut frame = pin!(frame);
+    loop {
+        let begun = Instant::now();
+        if let Ok(frame) = timeout(SILENCE, &mut frame).await {
+            return Ok(frame);
+        }
+        if begun.elapsed() < SILENCE + OWN_DELAY {
+            return Err(Silent);
+        }
+    }
+}
+
+/// The other side, or the way to it, is gone though nobody said so.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing was heard for {} ms", SILENCE.as_millis())]
+struct Silent;
+
+/// Until the driver lets go of the neighbour. An empty frame says that we are there.
 async fn write(
     output: &mut (impl AsyncWrite + Unpin),
     mut queue: mpsc::Receiver<Vec<u8>>,
 ) -> anyhow::Result<()> {
-    while let Some(frame) = queue.recv().await {
-        write_frame(output, &frame).await?;
+    loop {
+        match timeout(BEAT, queue.recv()).await {
+            Ok(Some(frame)) => write_frame(output, &frame).await?,
+            Ok(None) => return Ok(()),
+            Err(_) => write_frame(output, &[]).await?,
+        }
     }
-    Ok(())
 }

@@ -84,6 +84,10 @@ pub enum Input {
     },
     /// All that stands has been named, and the disk is ready for work.
     DiskReady,
+    /// A file of a standing release is no longer what it was.
+    Damaged {
+        release: ReleaseId,
+    },
     /// Answers [`Output::Check`]: which of the list's chunks are on this disk.
     Checked {
         list: ListId,

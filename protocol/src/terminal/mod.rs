@@ -192,6 +192,9 @@ impl Terminal {
                 let input = install::Input::Standing { release, manifest, current };
                 self.install(now, input, outputs);
             }
+            Input::Damaged { release } => {
+                self.install(now, install::Input::Damaged { release }, outputs);
+            }
             Input::DiskReady => self.install(now, install::Input::Ready, outputs),
             Input::Checked { list, have } => {
                 self.install(now, install::Input::Checked { list, have }, outputs);
@@ -214,6 +217,9 @@ impl Terminal {
             }
             Input::NotFetched { from, chunk, why } => {
                 self.swarm(now, swarm::Input::NotFetched { from, chunk, why }, outputs);
+                if why == FetchError::Disk {
+                    self.install(now, install::Input::DiskRefuses, outputs);
+                }
             }
             Input::Answered { peer, address } => {
                 self.find(now, finder::Input::Answered { peer, address }, outputs);
