@@ -129,7 +129,9 @@ mod tests {
             let db = Db::open(&path, TABLES, CACHE).unwrap();
             assert_eq!(db.rows().unwrap(), expected);
             db.commit(&saves).unwrap();
-            saves.iter().for_each(|save| expected.apply(save));
+            for save in &saves {
+                expected.apply(save);
+            }
         }
         assert_eq!(Db::open(&path, TABLES, CACHE).unwrap().rows().unwrap(), expected);
     }

@@ -82,9 +82,9 @@ pub(crate) struct Mesh {
     peers: Peers,
     streams: Streams,
     dials: BTreeMap<ConnectionId, (SocketAddr, Option<PeerId>)>,
-    late: mpsc::UnboundedSender<PeerId>,
+    arrived: mpsc::UnboundedSender<PeerId>,
     /// Peers that connected a while ago.
-    lates: mpsc::UnboundedReceiver<PeerId>,
+    arrivals: mpsc::UnboundedReceiver<PeerId>,
     /// Peers that are connected, and are not heard.
     silents: mpsc::UnboundedReceiver<PeerId>,
     commands: mpsc::UnboundedReceiver<Command>,
@@ -111,14 +111,14 @@ impl Mesh {
         let (silent, silents) = mpsc::unbounded_channel();
         let streams = Streams::new(me, control, disk, inbox.clone(), storing, silent);
         let (sender, commands) = mpsc::unbounded_channel();
-        let (late, lates) = mpsc::unbounded_channel();
+        let (arrived, arrivals) = mpsc::unbounded_channel();
         let mesh = Self {
             swarm,
             peers: Peers::new(me),
             streams,
             dials: BTreeMap::new(),
-            late,
-            lates,
+            arrived,
+            arrivals,
             silents,
             commands,
             inbox,
@@ -145,7 +145,7 @@ impl Mesh {
                 },
                 event = self.swarm.select_next_some() => self.event(event).await?,
                 Some(peer) = self.silents.recv() => self.cut_off(peer),
-                Some(peer) = self.lates.recv() => {
+                Some(peer) = self.arrivals.recv() => {
                     if !self.streams.is_admitted(&peer) {
                         self.cut_off(peer);
                     }
@@ -213,11 +213,11 @@ impl Mesh {
                     self.swarm.close_connection(surplus);
                 }
                 self.streams.connected(peer, address);
-                let late = self.late.clone();
+                let arrived = self.arrived.clone();
                 tokio::spawn(async move {
                     sleep(ADMISSION).await;
                     // The mesh may have ended.
-                    _ = late.send(peer);
+                    _ = arrived.send(peer);
                 });
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
