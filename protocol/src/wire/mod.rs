@@ -9,6 +9,9 @@ pub mod bulk;
 pub mod mesh;
 pub mod uplink;
 
+#[cfg(test)]
+mod tests;
+
 /// A frame before admission: a hello with its certificate fits many times over.
 pub const GREETING_MAX: usize = 8 * 1024;
 /// A control frame after admission. The largest is a have-map of 131,072 chunks, 16 KiB; a wanted
