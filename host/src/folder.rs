@@ -10,6 +10,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::ErrorKind,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -53,7 +54,12 @@ fn create(data: &Path) -> anyhow::Result<()> {
         fs::create_dir_all(parent).with_context(creating)?;
     }
     match DirBuilder::new().mode(0o700).create(data) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && data.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => bail!(
+            "you may not create `{}`: choose a data folder of your own with --data, or run this as \
+             root",
+            data.display()
+        ),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && data.is_dir() => Ok(()),
         other => other.with_context(creating),
     }
 }

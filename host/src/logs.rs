@@ -13,10 +13,12 @@ use tracing_subscriber::EnvFilter;
 use crate::exit::{Exit, Failure};
 
 pub const FILTER_ENV: &str = "STOREMESH_LOG";
+/// What our own code says; libraries speak of their insides at this level.
+const DEFAULT: &str = "warn,storemesh=info,storemesh_hq=info,storemesh_sim=info";
 
 /// Starts logging for the whole process; to be called once, before anything logs.
 pub fn start() -> anyhow::Result<()> {
-    let wanted = std::env::var(FILTER_ENV).unwrap_or_else(|_| "info".to_owned());
+    let wanted = std::env::var(FILTER_ENV).unwrap_or_else(|_| DEFAULT.to_owned());
     let filter = EnvFilter::try_new(&wanted)
         .with_context(|| Failure::new(Exit::Usage, format!("{FILTER_ENV}=`{wanted}`")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

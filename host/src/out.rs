@@ -5,14 +5,18 @@
 //! away is an error like any other. Failures go to stderr by [`crate::exit`], logs by
 //! [`crate::logs`].
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 
 use anyhow::Context as _;
 use serde::Serialize;
 
 pub fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).context("writing to stdout")
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        // Whoever reads has seen enough: `| head`.
+        Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("writing to stdout"),
+    }
 }
 
 /// One JSON value on one line.

@@ -54,7 +54,7 @@ pub(crate) fn refusals(error: ClientError) -> anyhow::Error {
             Failure::refused(problem.to_string()).into()
         }
         ClientError::Unreachable(at) => Failure::unreachable(format!(
-            "no HQ answers at {at}: start it with `storemesh-hq serve`"
+            "no HQ answers at {at}: start it with `storemesh-hq serve`, and the same --data"
         ))
         .into(),
         ClientError::Broken { .. } => {

@@ -68,7 +68,7 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let (listeners, listen, port) = bind(&own.key, settings)?;
     let advertise = Advertise::new(&settings.advertise, listen, port)?;
     let admin_address = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.admin_port));
-    let admin_listener = bind_tcp(admin_address).await?;
+    let admin_listener = bind_tcp(admin_address, "--admin-port").await?;
     let admin_port = admin_listener.local_addr().context("asking for the admin port")?.port();
     let token = token::ensure(&folder.join(TOKEN_FILE))?;
     ports::write(folder.path(), &[(UPLINK, port), (ADMIN, admin_port)])?;

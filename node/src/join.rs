@@ -65,8 +65,10 @@ pub(crate) fn run(common: &Common, flags: JoinFlags) -> anyhow::Result<()> {
         }));
     }
     out::line(format_args!(
-        "joined store {} as {}: start the node with `storemesh run`",
-        certificate.store, certificate.name
+        "joined store {} as {}: start the node with `storemesh --data {} run`",
+        certificate.store,
+        certificate.name,
+        common.data.display()
     ))
 }
 

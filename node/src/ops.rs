@@ -22,18 +22,26 @@ pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
         return out::json(&status);
     }
     out::line(format_args!(
-        "{} of store {}, storemesh {}, {} neighbours",
-        status.name, status.store, status.version, status.neighbours
+        "{} of store {}, storemesh {}, {} {}",
+        status.name,
+        status.store,
+        status.version,
+        status.neighbours,
+        if status.neighbours == 1 { "neighbour" } else { "neighbours" },
     ))?;
     out::line(match &status.gateway {
         Some(Gateway { me: true, epoch, .. }) => {
             format!("gateway: this terminal (epoch {epoch}), uplink {}", status.uplink)
         }
-        Some(Gateway { name, peer, epoch, .. }) => {
-            format!("gateway: {} (epoch {epoch})", name.as_ref().unwrap_or(peer))
+        Some(Gateway { name, peer, epoch, connected, .. }) => {
+            let away = if *connected { "" } else { ", not connected" };
+            format!("gateway: {} (epoch {epoch}{away})", name.as_ref().unwrap_or(peer))
         }
         None => "gateway: none known yet".to_owned(),
     })?;
+    if let Some(why) = &status.hq_not_reached {
+        out::line(format_args!("HQ was not reached at the last call: {why}"))?;
+    }
     for release in &status.releases {
         out::line(line(release))?;
     }

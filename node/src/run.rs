@@ -95,7 +95,8 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let storing = Arc::new(Semaphore::new(STORING_MAX));
     let (mesh, commands, mesh_port) =
         Mesh::start(&key, &mesh, disk.clone(), inbox.clone(), storing.clone()).await?;
-    let api_listener = bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.api_port))).await?;
+    let api_listener =
+        bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.api_port)), "--api-port").await?;
     let api_port = api_listener.local_addr().context("asking for the API's port")?.port();
     let api_socket = bind_unix(&folder.join(SOCKET_FILE))?;
     let token = token::ensure(&folder.join(TOKEN_FILE))?;

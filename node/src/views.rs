@@ -21,6 +21,8 @@ pub(crate) struct Status {
     pub(crate) gateway: Option<Gateway>,
     /// `up`, `connecting` or `none`; only the gateway keeps it up.
     pub(crate) uplink: String,
+    /// Why this terminal's last call to HQ came to nothing; the gateway alone calls regularly.
+    pub(crate) hq_not_reached: Option<String>,
     /// Admitted and connected.
     pub(crate) neighbours: usize,
     pub(crate) listen: Vec<String>,
@@ -35,6 +37,8 @@ pub(crate) struct Gateway {
     pub(crate) name: Option<String>,
     pub(crate) epoch: u64,
     pub(crate) me: bool,
+    /// It is this terminal, or a neighbour.
+    pub(crate) connected: bool,
 }
 
 /// One product. Bytes are those of chunks as they are stored, compressed where that helps.
@@ -97,6 +101,7 @@ pub(crate) fn status(look: &Look) -> Status {
             UplinkView::None => "none",
         }
         .to_owned(),
+        hq_not_reached: status.hq_not_reached.clone(),
         neighbours: status.neighbours.iter().filter(|peer| peer.connected).count(),
         listen: status.listen.iter().map(ToString::to_string).collect(),
         uptime_ms: millis(status.uptime),
@@ -135,6 +140,7 @@ fn gateway(view: &GatewayView) -> Gateway {
         name: view.name.as_ref().map(ToString::to_string),
         epoch: view.epoch,
         me: view.me,
+        connected: view.connected,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Parser, Subcommand};
 use storemesh_host::exit;
 
-use crate::{demo, live::tie, run};
+use crate::{demo, figures, live::tie, run};
 
 /// Runs and rehearses a storemesh chain on this machine
 #[derive(Debug, Parser)]
@@ -19,6 +19,7 @@ struct Line {
 enum Command {
     Demo(demo::Args),
     Run(run::Args),
+    Figures(figures::Args),
     /// Runs a command that ends when stdin does
     #[command(name = tie::COMMAND, hide = true)]
     Tied {
@@ -32,6 +33,7 @@ pub fn main() -> ExitCode {
     match Line::parse().command {
         Command::Demo(args) => exit::main_with(|| demo::run(&args)),
         Command::Run(args) => exit::main_with(|| run::run(&args)),
+        Command::Figures(args) => exit::main_with(|| figures::run(&args)),
         Command::Tied { command } => tie::watch(&command),
     }
 }

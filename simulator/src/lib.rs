@@ -1,7 +1,8 @@
 //! The simulator of a storemesh chain.
 //!
 //! [`live`] runs the real programs on this machine; the demo and the end-to-end tests stand on it.
-//! [`demo`] is the main job shown and checked; [`cli`] the commands of `storemesh-sim`.
+//! [`demo`] is the main job shown and checked, [`figures`] measures what we promise, [`world`] is a
+//! chain in virtual time, and [`cli`] the commands of `storemesh-sim`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -11,5 +12,7 @@ pub mod demo;
 
 pub mod run;
 pub mod world;
+
+pub mod figures;
 
 pub mod cli;

@@ -52,13 +52,16 @@ const CONNECTIONS: usize = 256;
 const DETAIL_BYTES: usize = 4096;
 
 /// Listens on `address`.
-pub async fn bind_tcp(address: SocketAddr) -> anyhow::Result<TcpListener> {
+///
+/// `flag` is what chooses another port.
+pub async fn bind_tcp(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         if error.kind() != io::ErrorKind::AddrInUse {
             return anyhow!(error).context(format!("listening on TCP {address}"));
         }
         anyhow!(
-            "TCP port {} of {} is in use: stop the program that has it, or choose another port",
+            "TCP port {} of {} is in use: stop the program that has it, or choose another port \
+             with {flag}",
             address.port(),
             address.ip()
         )

@@ -42,7 +42,8 @@ fn token() -> Token {
 }
 
 async fn tcp_service() -> (std::net::SocketAddr, Token) {
-    let (listener, token) = (bind_tcp((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap(), token());
+    let (listener, token) =
+        (bind_tcp((Ipv4Addr::LOCALHOST, 0).into(), "--port").await.unwrap(), token());
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve_tcp(listener, router(), token.clone(), BODY_MAX));
     (address, token)
@@ -170,7 +171,7 @@ async fn a_route_that_panics_takes_only_its_connection_down() {
 
 #[tokio::test]
 async fn a_connection_that_does_not_finish_its_request_is_closed() {
-    let listener = bind_tcp((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let listener = bind_tcp((Ipv4Addr::LOCALHOST, 0).into(), "--port").await.unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     tokio::spawn(server::serve(router(), listener, Duration::from_millis(50)));
     stream.write_all(b"GET /v1/st").await.unwrap();
@@ -181,7 +182,8 @@ async fn a_connection_that_does_not_finish_its_request_is_closed() {
 
 #[tokio::test]
 async fn where_nobody_listens_the_exit_code_is_3() {
-    let unused = bind_tcp((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap().local_addr().unwrap();
+    let unused =
+        bind_tcp((Ipv4Addr::LOCALHOST, 0).into(), "--port").await.unwrap().local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let stale = folder.path().join("stale.sock");
     drop(bind_unix(&stale).unwrap());

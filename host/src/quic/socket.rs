@@ -20,7 +20,8 @@ pub(super) fn bind(address: SocketAddr) -> anyhow::Result<UdpSocket> {
             return anyhow!(error).context(format!("listening on UDP {address}"));
         }
         anyhow!(
-            "UDP port {} of {} is in use: stop the program that has it, or choose another port",
+            "UDP port {} of {} is in use: stop the program that has it, or choose another port \
+             with --port",
             address.port(),
             address.ip()
         )

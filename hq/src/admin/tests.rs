@@ -40,7 +40,7 @@ async fn start(data: TempDir) -> World {
     let said = ["hq.example.org:7400".to_owned()];
     let advertise = Advertise::new(&said, Vec::new(), 7400).unwrap();
     let router = router(Admin { inbox, chunks, chain, advertise });
-    let listener = bind_tcp((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let listener = bind_tcp((Ipv4Addr::LOCALHOST, 0).into(), "--admin-port").await.unwrap();
     let token = token::ensure(&data.path().join("admin.token")).unwrap();
     let client = Client::tcp(listener.local_addr().unwrap(), token.clone());
     tokio::spawn(serve_tcp(listener, router, token, BODY_BYTES_MAX));

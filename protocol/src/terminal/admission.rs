@@ -35,16 +35,14 @@ pub(super) struct Neighbour {
 pub(super) enum Stage {
     /// Its certificate is awaited until then.
     Greeting(Instant),
-    Admitted {
-        name: Name,
-    },
+    Admitted,
 }
 
 impl Neighbour {
     pub(super) fn deadline(&self) -> Instant {
         match self.stage {
             Stage::Greeting(until) => until,
-            Stage::Admitted { .. } => Instant::NEVER,
+            Stage::Admitted => Instant::NEVER,
         }
     }
 }
@@ -57,6 +55,8 @@ pub(super) struct Remembered {
     pub(super) peer: PeerId,
     #[cbor(n(1), with = "crate::wire::addr")]
     pub(super) listen: Vec<SocketAddr>,
+    #[n(2)]
+    pub(super) name: Option<Name>,
 }
 
 impl Terminal {
@@ -90,7 +90,7 @@ impl Terminal {
 
     pub(super) fn disconnected(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
         let Some(neighbour) = self.neighbours.remove(&peer) else { return };
-        let admitted = matches!(neighbour.stage, Stage::Admitted { .. });
+        let admitted = matches!(neighbour.stage, Stage::Admitted);
         self.find(now, finder::Input::Lost { peer, admitted }, outputs);
         if admitted {
             self.swarm(now, swarm::Input::NeighbourLost(peer), outputs);
@@ -116,14 +116,16 @@ impl Terminal {
         };
         let name = certificate.name.clone();
         let neighbour = self.neighbours.get_mut(&peer).expect("a frame comes from a neighbour");
-        neighbour.stage = Stage::Admitted { name: name.clone() };
+        neighbour.stage = Stage::Admitted;
+        self.names.insert(peer, name.clone());
         outputs.push(Output::Admitted { peer, name });
         for address in hello.listen.iter().copied() {
             let by = FoundBy::Hello;
             self.find(now, finder::Input::Found { peer, address, by }, outputs);
         }
         if !hello.listen.is_empty() {
-            let row = Remembered { peer, listen: hello.listen };
+            let name = Some(certificate.name.clone());
+            let row = Remembered { peer, listen: hello.listen, name };
             outputs.push(Output::Save(Save::put(NEIGHBOURS, peer.as_bytes(), &row)));
         }
         self.brief(peer, outputs);
@@ -162,7 +164,7 @@ impl Terminal {
 
     pub(super) fn is_admitted(&self, peer: &PeerId) -> bool {
         let neighbour = self.neighbours.get(peer);
-        neighbour.is_some_and(|n| matches!(n.stage, Stage::Admitted { .. }))
+        neighbour.is_some_and(|n| matches!(n.stage, Stage::Admitted))
     }
 
     fn judge(

@@ -24,7 +24,7 @@ impl Terminal {
         outputs: &mut Vec<Output>,
     ) {
         let Some(neighbour) = self.neighbours.get(&peer) else { return };
-        let admitted = matches!(neighbour.stage, Stage::Admitted { .. });
+        let admitted = matches!(neighbour.stage, Stage::Admitted);
         let limit = if admitted { CONTROL_MAX } else { GREETING_MAX };
         if bytes.len() > limit {
             let why = format!("frame of {} bytes, at most {limit}", bytes.len());
@@ -149,7 +149,7 @@ impl Terminal {
 
     fn admitted(&self) -> impl Iterator<Item = PeerId> {
         let peers = self.neighbours.iter();
-        peers.filter(|(_, n)| matches!(n.stage, Stage::Admitted { .. })).map(|(peer, _)| *peer)
+        peers.filter(|(_, n)| matches!(n.stage, Stage::Admitted)).map(|(peer, _)| *peer)
     }
 }
 

@@ -17,7 +17,7 @@ mod uplink;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
-use storemesh_keys::{Expiry, HqSigned, PeerId, Timestamp, Trust, VerifyError};
+use storemesh_keys::{Expiry, HqSigned, Name, PeerId, Timestamp, Trust, VerifyError};
 
 use self::{admission::Neighbour, uplink::Uplink};
 pub use self::{
@@ -86,7 +86,10 @@ pub struct Terminal {
     first_neighbour_chunk: Option<Instant>,
     listen: Vec<SocketAddr>,
     neighbours: BTreeMap<PeerId, Neighbour>,
+    /// Of the store's terminals, whether they are here or not.
+    names: BTreeMap<PeerId, Name>,
     uplink: Uplink,
+    hq_not_reached: Option<String>,
     finder: Finder,
     gateway: Gateway,
     installer: Installer,
@@ -121,7 +124,9 @@ impl Terminal {
             first_neighbour_chunk: None,
             listen: Vec::new(),
             neighbours: BTreeMap::new(),
+            names: BTreeMap::new(),
             uplink: Uplink::Down,
+            hq_not_reached: None,
             finder: Finder::new(setup.me),
             gateway: Gateway::new(setup.me, lease, now),
             installer: Installer::new(wanted.into_iter()),
@@ -132,6 +137,9 @@ impl Terminal {
         let mut outputs = Vec::new();
         for row in rows.read::<admission::Remembered>(NEIGHBOURS) {
             let (_, known) = row?;
+            if let Some(name) = known.name {
+                terminal.names.insert(known.peer, name);
+            }
             for address in known.listen {
                 let by = FoundBy::Remembered;
                 terminal.find(

@@ -22,6 +22,8 @@ pub struct Status {
     pub chain: ChainId,
     pub gateway: Option<GatewayView>,
     pub uplink: UplinkView,
+    /// Why the last call to HQ came to nothing, if it did.
+    pub hq_not_reached: Option<String>,
     pub listen: Vec<SocketAddr>,
     pub neighbours: Vec<NeighbourView>,
     pub releases: Vec<ReleaseView>,
@@ -36,6 +38,8 @@ pub struct GatewayView {
     pub name: Option<Name>,
     pub epoch: u64,
     pub me: bool,
+    /// It is this terminal, or an admitted neighbour.
+    pub connected: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +90,7 @@ impl Terminal {
             name: self.name_of(&lease.holder),
             epoch: lease.epoch,
             me: lease.holder == self.me,
+            connected: lease.holder == self.me || self.is_admitted(&lease.holder),
         });
         Status {
             name: certificate.name.clone(),
@@ -98,6 +103,7 @@ impl Terminal {
                 Uplink::Up | Uplink::Opening | Uplink::Greeting { .. } => UplinkView::Connecting,
                 Uplink::Down => UplinkView::None,
             },
+            hq_not_reached: self.hq_not_reached.clone(),
             listen: self.listen.clone(),
             neighbours: self.neighbour_views(),
             releases: self.installer.products().map(|(n, p)| self.release_view(n, p)).collect(),
@@ -165,7 +171,7 @@ impl Terminal {
         let connected = self.neighbours.iter().map(|(peer, neighbour)| NeighbourView {
             peer: *peer,
             name: self.name_of(peer),
-            connected: matches!(neighbour.stage, Stage::Admitted { .. }),
+            connected: matches!(neighbour.stage, Stage::Admitted),
             address: neighbour.address,
             found_by: self.finder.found_by(peer),
             gateway: holder == Some(*peer),
@@ -173,7 +179,7 @@ impl Terminal {
         let away = self.finder.known().filter(|(peer, ..)| !self.neighbours.contains_key(peer));
         let away = away.map(|(peer, address, by)| NeighbourView {
             peer,
-            name: None,
+            name: self.name_of(&peer),
             connected: false,
             address,
             found_by: Some(by),
@@ -182,14 +188,12 @@ impl Terminal {
         connected.chain(away).collect()
     }
 
+    /// As its certificate or HQ has said, now or before.
     pub(super) fn name_of(&self, peer: &PeerId) -> Option<Name> {
         if *peer == self.me {
             return Some(self.membership.certificate.name.clone());
         }
-        match &self.neighbours.get(peer)?.stage {
-            Stage::Admitted { name } => Some(name.clone()),
-            Stage::Greeting(_) => None,
-        }
+        self.names.get(peer).cloned()
     }
 }
 

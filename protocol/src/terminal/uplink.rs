@@ -78,6 +78,7 @@ impl Terminal {
             return;
         }
         self.uplink = Uplink::Down;
+        self.hq_not_reached = Some(why.clone());
         outputs.push(Output::Event(Event::Unreachable { why }));
         self.gateway(now, gateway::Input::UplinkDown, outputs);
     }
@@ -111,6 +112,7 @@ impl Terminal {
             self.welcomed(now, welcome, outputs);
         }
         if let Some(refused) = frame.refused {
+            self.hq_not_reached = Some(refused.why.clone());
             outputs.push(Output::Event(Event::Refused { why: refused.why }));
             outputs.push(Output::CloseUplink);
             self.uplink = Uplink::Down;
@@ -135,6 +137,10 @@ impl Terminal {
     }
 
     fn welcomed(&mut self, now: Instant, welcome: &Welcome, outputs: &mut Vec<Output>) {
+        self.hq_not_reached = None;
+        for terminal in welcome.terminals.iter().take(TERMINALS_MAX) {
+            self.names.insert(terminal.peer, terminal.name.clone());
+        }
         if self.hq_list {
             for terminal in welcome.terminals.iter().take(TERMINALS_MAX) {
                 for address in terminal.listen.iter().take(ADDRESSES_MAX).copied() {
