@@ -120,9 +120,11 @@ fn target_and_profile_of(exe: &Path) -> Option<(PathBuf, String)> {
         "debug" => "dev",
         other => other,
     };
-    // Cargo marks the folder itself, so that backups leave it out.
-    let mut targets = folder.ancestors().skip(1).take(2);
-    let target = targets.find(|folder| folder.join("CACHEDIR.TAG").is_file())?;
+    // Cargo keeps one of these in the folder itself: a mark for backups, if it made the folder, and
+    // what it knows of the compiler.
+    let marks = ["CACHEDIR.TAG", ".rustc_info.json"];
+    let marked = |folder: &&Path| marks.iter().any(|mark| folder.join(mark).is_file());
+    let target = folder.ancestors().skip(1).take(2).find(marked)?;
     Some((target.to_owned(), profile.to_owned()))
 }
 
