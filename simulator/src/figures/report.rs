@@ -4,8 +4,7 @@
 //! program no longer knows. The file is replaced whole, so an interrupted run leaves the old one.
 
 use std::{
-    fmt, fs,
-    io::{self, Write as _},
+    fmt, fs, io,
     path::{self, Path, PathBuf},
 };
 
@@ -88,11 +87,11 @@ impl Report {
 
     pub(crate) fn save(&self) -> anyhow::Result<()> {
         let write = || -> anyhow::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer_pretty(&mut file, &self.entries)?;
-            file.write_all(b"\n")?;
-            file.persist(&self.path)?;
-            Ok(())
+            let mut text = serde_json::to_vec_pretty(&self.entries)?;
+            text.push(b'\n');
+            let new = self.path.with_extension("new");
+            fs::write(&new, text)?;
+            Ok(fs::rename(&new, &self.path)?)
         };
         write().with_context(|| format!("writing `{}`", self.path.display()))
     }
