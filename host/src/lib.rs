@@ -6,8 +6,6 @@
 //! them knows a store, a release or a gateway: what is said over a connection and what a row of the
 //! database means is decided in `storemesh-protocol`.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 pub mod bulk;
 pub mod config;
 pub mod db;

@@ -4,8 +4,6 @@
 //! terminals on one side ([`uplink`]) and operators on the other ([`admin`]). Every other command
 //! but `init` is a client of that service ([`ops`], [`publish`]).
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 mod cli;
 mod config;
 

@@ -12,8 +12,6 @@
 //! [`Statement`] for them. This crate has no clock and no network; it touches files only in
 //! [`identity`] and [`root`], and randomness only where a key is made.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 mod name;
 mod timestamp;
 

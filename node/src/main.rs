@@ -4,8 +4,6 @@
 //! other terminals on one side ([`mesh`]), HQ on the other ([`uplink`]), the disk below ([`disk`],
 //! [`work`]) and programs of this machine above ([`api`]).
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 mod cli;
 mod config;
 

@@ -4,8 +4,6 @@
 //! [`demo`] is the main job shown and checked, [`figures`] measures what we promise, [`world`] is a
 //! chain in virtual time, and [`cli`] the commands of `storemesh-sim`.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 pub mod live;
 
 pub mod demo;

@@ -4,8 +4,6 @@
 //! tested is what is shown. Each test has a chain of its own in a folder of its own, on ports that
 //! the system chose: they run side by side.
 
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
 pub mod shop;
 
 pub mod saying;

@@ -28,10 +28,9 @@ use quinn::{
 };
 use storemesh_keys::{PeerId, SecretKey};
 
+use storemesh_protocol::wire::ALPN;
 pub use transport::{BIDI_STREAMS, IDLE, KEEP_ALIVE};
 
-/// The protocol's name in the handshake; another major version has another name and is refused.
-pub const ALPN: &[u8] = b"storemesh/1";
 /// Several round trips over a bad WAN, and not so long that idle strangers pile up.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// With more handshakes than this under way a newcomer's address is validated first, which costs

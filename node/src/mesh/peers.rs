@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use libp2p::swarm::ConnectionId;
 use storemesh_keys::PeerId;
+use storemesh_protocol::wire::mesh::goes_first;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialled {
@@ -30,7 +31,8 @@ impl Peers {
         id: ConnectionId,
         by: Dialled,
     ) -> Option<ConnectionId> {
-        let ours = if self.me < peer { Dialled::ByUs } else { Dialled::ByThem };
+        let first = goes_first(self.me, peer);
+        let ours = if first == self.me { Dialled::ByUs } else { Dialled::ByThem };
         let known = self.connections.entry(peer).or_default();
         known.push((id, by));
         if known.len() < 2 {

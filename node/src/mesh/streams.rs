@@ -28,7 +28,10 @@ use storemesh_keys::PeerId;
 use storemesh_protocol::{
     content::ChunkId,
     terminal::{GREETING_TIMEOUT, Source},
-    wire::{CONTROL_MAX, PROTOCOL},
+    wire::{
+        CONTROL_MAX, PROTOCOL,
+        mesh::{BEAT, BULK_STREAM, CONTROL_STREAM, SILENCE, goes_first},
+    },
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -47,15 +50,8 @@ use crate::{
 };
 
 const NAME: StreamProtocol = StreamProtocol::new(PROTOCOL);
-/// The first byte of a stream.
-const CONTROL: u8 = 0;
-const BULK: u8 = 1;
 /// Whoever opens a stream says by then what it is.
 const KIND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Whoever has nothing to say for so long says that.
-const BEAT: Duration = Duration::from_millis(400);
-/// A neighbour that is not heard for so long is gone: three beats, and some delay on the way.
-const SILENCE: Duration = Duration::from_millis(1400);
 /// A timer that fires so much too late tells of a busy machine, not of a silent neighbour.
 const OWN_DELAY: Duration = Duration::from_millis(150);
 /// Before a control stream that ended is opened again.
@@ -132,7 +128,7 @@ impl Streams {
         let stay = self.sessions.fetch_add(1, Ordering::Relaxed);
         peers.insert(peer, Peer { address, stay, session: None });
         drop(peers);
-        if self.me < peer {
+        if goes_first(self.me, peer) == self.me {
             tokio::spawn(self.clone().keep_open(peer, stay));
         }
     }
@@ -153,7 +149,7 @@ impl Streams {
     async fn keep_open(self, peer: PeerId, stay: u64) {
         let stays = |this: &Self| this.peers().get(&peer).is_some_and(|peer| peer.stay == stay);
         while stays(&self) {
-            let opened = open(&mut self.control.clone(), peer, CONTROL).await;
+            let opened = open(&mut self.control.clone(), peer, CONTROL_STREAM).await;
             let ended = match opened {
                 Ok(stream) => self.session(peer, stream).await,
                 Err(why) => Err(why),
@@ -169,9 +165,11 @@ impl Streams {
         let mut kind = [0];
         timeout(KIND_TIMEOUT, stream.read_exact(&mut kind)).await.context("no first byte")??;
         match kind {
-            [CONTROL] if peer < self.me => self.session(peer, stream).await,
-            [CONTROL] => bail!("the control stream is ours to open"),
-            [BULK] => self.answer(peer, stream).await,
+            [CONTROL_STREAM] if goes_first(self.me, peer) == peer => {
+                self.session(peer, stream).await
+            }
+            [CONTROL_STREAM] => bail!("the control stream is ours to open"),
+            [BULK_STREAM] => self.answer(peer, stream).await,
             [other] => bail!("a stream of kind {other}, which this version does not know"),
         }
     }
@@ -200,7 +198,7 @@ impl Streams {
         let control = self.control.clone();
         let fetching = asking.run(wanted, || {
             let mut control = control.clone();
-            async move { Ok(halves(open(&mut control, peer, BULK).await?)) }
+            async move { Ok(halves(open(&mut control, peer, BULK_STREAM).await?)) }
         });
         let ended = tokio::select! {
             ended = read(peer, id, &mut input, &self.inbox) => ended,

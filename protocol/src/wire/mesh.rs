@@ -4,9 +4,10 @@
 //! accepted. Later frames carry any of the other parts.
 
 use core::net::SocketAddr;
+use std::time::Duration;
 
 use minicbor::{Decode, Encode};
-use storemesh_keys::{Certificate, HqSigned, Name};
+use storemesh_keys::{Certificate, HqSigned, Name, PeerId};
 
 use crate::{
     content::{Bits, ListId},
@@ -14,10 +15,23 @@ use crate::{
     wire::addr,
 };
 
+/// The first byte of a stream says what it is.
+pub const CONTROL_STREAM: u8 = 0;
+pub const BULK_STREAM: u8 = 1;
+/// Whoever has nothing to say on the control stream for so long says that, by an empty frame.
+pub const BEAT: Duration = Duration::from_millis(400);
+/// A neighbour that is not heard for so long is gone: three beats, and some delay on the way.
+pub const SILENCE: Duration = Duration::from_millis(1400);
 /// A have-update names at most this many chunks; more travel as the whole map.
 pub const GOT_MAX: usize = 4096;
 /// Products whose state one presence reports.
 pub const PRODUCTS_MAX: usize = 64;
+
+/// Which of two neighbours goes first, so that they do not both do what one should: it opens the
+/// control stream, and of two connections the one that it dialled stays.
+pub fn goes_first(a: PeerId, b: PeerId) -> PeerId {
+    a.min(b)
+}
 
 #[derive(Clone, Debug, Default, Encode, Decode, PartialEq)]
 #[cbor(map)]

@@ -21,8 +21,10 @@ pub const CONTROL_MAX: usize = 64 * 1024;
 /// A member's frame to HQ: a report on 128 terminals of 64 products each is the largest.
 pub const REPORT_MAX: usize = 1024 * 1024;
 
-/// The one protocol name; another major version is refused by name.
+/// The one protocol name, of streams in the mesh and, as TLS takes it, of the uplink; another major
+/// version is refused by name.
 pub const PROTOCOL: &str = "/storemesh/1";
+pub const ALPN: &[u8] = b"storemesh/1";
 
 /// The frame's bytes.
 pub fn encode(frame: &impl minicbor::Encode<()>) -> Vec<u8> {

@@ -6,7 +6,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use storemesh_keys::PeerId;
-use storemesh_protocol::terminal::{FetchError, FoundBy, Input, Source};
+use storemesh_protocol::{
+    terminal::{FetchError, FoundBy, Input, Source},
+    wire::mesh::goes_first,
+};
 
 use super::{
     Event, World,
@@ -47,7 +50,7 @@ impl World {
                 Some(self.hosts[first].peer)
             };
             let (old, new) = (dialler(before), dialler(id));
-            if old != new && old == Some(me.min(peer)) {
+            if old != new && old == Some(goes_first(me, peer)) {
                 self.hang_up(id, side);
                 return;
             }

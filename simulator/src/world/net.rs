@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use storemesh_protocol::content::ChunkRef;
+use storemesh_protocol::{content::ChunkRef, wire::mesh::SILENCE};
 
 use super::{Event, World, clock::Time, link::Class};
 
@@ -15,7 +15,7 @@ pub(super) type ConnId = u64;
 
 /// When a connection is given up from which nothing comes any more: the programs' own limits, which
 /// on the LAN are shorter than QUIC's to HQ.
-pub(super) const LIVENESS: Duration = Duration::from_secs(2);
+pub(super) const LIVENESS: Duration = SILENCE;
 pub(super) const LIVENESS_WAN: Duration = Duration::from_secs(5);
 /// When a program gives up a call that nobody answers.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(3);
