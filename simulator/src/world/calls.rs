@@ -37,7 +37,7 @@ impl World {
     }
 
     /// A connection with a neighbour stands. Of two the one that the lower PeerId dialled stays;
-    /// of two that the same one dialled, the newer.
+    /// of two that the same one dialled, the older.
     pub(super) fn neighbour_up(&mut self, t: usize, id: ConnId, side: usize) {
         let Node::Terminal(other) = self.conns[&id].other(side) else { return };
         let (me, peer) = (self.hosts[t].peer, self.hosts[other].peer);
@@ -50,7 +50,7 @@ impl World {
                 Some(self.hosts[first].peer)
             };
             let (old, new) = (dialler(before), dialler(id));
-            if old != new && old == Some(goes_first(me, peer)) {
+            if old == new || old == Some(goes_first(me, peer)) {
                 self.hang_up(id, side);
                 return;
             }
