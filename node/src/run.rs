@@ -146,7 +146,7 @@ fn setup(key: &SecretKey, settings: &Settings) -> anyhow::Result<Setup> {
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).context("asking the machine for random bytes")?;
     Ok(Setup {
-        me: key.peer_id(),
+        key: key.clone(),
         seed: u64::from_le_bytes(seed),
         wall: wall(),
         neighbours: settings.neighbours.clone(),

@@ -31,10 +31,28 @@ pub enum FetchError {
     Disk,
 }
 
+/// What the machine is connected to; decides, before all else, which terminal should be the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hardware {
+    /// The store's network is reached by cable.
+    pub wired: bool,
+    /// It does not run on a battery.
+    pub mains: bool,
+}
+
+/// What most terminals are, and what a machine is taken for that does not say.
+impl Default for Hardware {
+    fn default() -> Self {
+        Self { wired: true, mains: true }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The program listens on these addresses; replaces what was said before.
     Listening(Vec<SocketAddr>),
+    /// At start and whenever it changes.
+    Hardware(Hardware),
     /// Somebody announced `peer` at `address`.
     Discovered {
         peer: PeerId,

@@ -17,12 +17,12 @@ mod uplink;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
-use storemesh_keys::{Expiry, HqSigned, Name, PeerId, Timestamp, Trust, VerifyError};
+use storemesh_keys::{Expiry, HqSigned, Name, PeerId, SecretKey, Timestamp, Trust, VerifyError};
 
 use self::{admission::Neighbour, uplink::Uplink};
 pub use self::{
     admission::{CERTIFICATE_GRACE, GREETING_TIMEOUT},
-    io::{Event, FetchError, Input, Output, Source},
+    io::{Event, FetchError, Hardware, Input, Output, Source},
     join::{Join, JoinInput, JoinOutput},
     membership::Membership,
     status::{GatewayView, NeighbourView, ReleaseView, Status, UplinkView},
@@ -47,8 +47,8 @@ pub const TABLES: &[&str] = &[membership::MEMBERSHIP, LEASE, WANTED, NEIGHBOURS]
 /// What the driver knows at start.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Whose key this terminal holds.
-    pub me: PeerId,
+    /// This terminal's identity: it signs what HQ must hear from its own mouth.
+    pub key: SecretKey,
     /// Random, this start's own.
     pub seed: u64,
     /// The machine's wall clock.
@@ -78,6 +78,7 @@ pub enum LoadError {
 #[derive(Debug)]
 pub struct Terminal {
     me: PeerId,
+    hardware: Hardware,
     membership: Membership,
     trust: Trust,
     clock: HqClock,
@@ -104,9 +105,9 @@ impl Terminal {
     /// Says what the person at the terminal should do.
     pub fn load(setup: Setup, rows: &Rows, now: Instant) -> Result<(Self, Vec<Output>), LoadError> {
         let membership = Membership::load(rows)?.ok_or(LoadError::NotJoined)?;
-        let found = membership.certificate.peer;
-        if found != setup.me {
-            return Err(LoadError::AnotherTerminal { found, me: setup.me });
+        let (found, me) = (membership.certificate.peer, setup.key.peer_id());
+        if found != me {
+            return Err(LoadError::AnotherTerminal { found, me });
         }
         let trust = membership.trust();
         let known = |signed: &HqSigned<Lease>| signed.verify(&trust, setup.wall, Expiry::Ignored);
@@ -116,7 +117,8 @@ impl Terminal {
             wanted.push(row?.1.verify(&trust, setup.wall, Expiry::Ignored)?);
         }
         let mut terminal = Self {
-            me: setup.me,
+            me,
+            hardware: Hardware::default(),
             clock: HqClock::new(setup.wall, membership.certificate.from, now),
             trust,
             hq_list: setup.hq_list,
@@ -127,8 +129,8 @@ impl Terminal {
             names: BTreeMap::new(),
             uplink: Uplink::Down,
             hq_not_reached: None,
-            finder: Finder::new(setup.me),
-            gateway: Gateway::new(setup.me, lease, now),
+            finder: Finder::new(me),
+            gateway: Gateway::new(me, lease, now),
             installer: Installer::new(wanted.into_iter()),
             swarm: Swarm::new(setup.seed),
             presences: Presences::new(),
@@ -184,6 +186,7 @@ impl Terminal {
     fn route(&mut self, now: Instant, input: Input, outputs: &mut Vec<Output>) {
         match input {
             Input::Listening(addresses) => self.listen = addresses,
+            Input::Hardware(hardware) => self.hardware = hardware,
             Input::Discovered { peer, address, by } => {
                 self.find(now, finder::Input::Found { peer, address, by }, outputs);
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use storemesh_keys::{ChainId, Name, PeerId};
 
-use super::{FoundBy, Terminal, admission::Stage, uplink::Uplink};
+use super::{FoundBy, Hardware, Terminal, admission::Stage, uplink::Uplink};
 use crate::{
     Instant,
     content::ReleaseHead,
@@ -20,6 +20,7 @@ pub struct Status {
     pub peer: PeerId,
     pub store: Name,
     pub chain: ChainId,
+    pub hardware: Hardware,
     pub gateway: Option<GatewayView>,
     pub uplink: UplinkView,
     /// Why the last call to HQ came to nothing, if it did.
@@ -97,6 +98,7 @@ impl Terminal {
             peer: self.me,
             store: certificate.store.clone(),
             chain: self.membership.chain,
+            hardware: self.hardware,
             gateway,
             uplink: match self.uplink {
                 Uplink::Up if self.gateway.serving() => UplinkView::Up,

@@ -120,6 +120,7 @@ impl World {
         self.stores[store].terminals.push(t);
         self.hosts.push(Host {
             peer: key.peer_id(),
+            key,
             name: name(&format!("till-{t}")),
             label: format!("t{t}"),
             store,

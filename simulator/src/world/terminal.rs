@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use storemesh_keys::{Name, PeerId};
+use storemesh_keys::{Name, PeerId, SecretKey};
 use storemesh_protocol::{
     Instant, Save,
     content::{ChunkId, ChunkRef, ListId},
@@ -34,6 +34,7 @@ pub(super) const WAKE_UP: Duration = Duration::from_micros(50);
 /// A computer in a store.
 #[derive(Debug)]
 pub(super) struct Host {
+    pub(super) key: SecretKey,
     pub(super) peer: PeerId,
     pub(super) name: Name,
     /// As the trace calls it.
@@ -98,7 +99,7 @@ impl World {
         host.boot += 1;
         host.disk.closed(now);
         let setup = Setup {
-            me: host.peer,
+            key: host.key.clone(),
             seed: self.chance.number(),
             wall: hq::wall(now),
             neighbours: Vec::new(),
