@@ -37,6 +37,7 @@ const INBOX: usize = 4 * BATCH_MAX;
 pub(crate) struct Way {
     pub(crate) frames: mpsc::Sender<Vec<u8>>,
     pub(crate) admitted: watch::Sender<bool>,
+    pub(crate) fetching: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -214,6 +215,11 @@ impl Driver {
                 tracing::info!(link, terminal = %name, %store, "a terminal called");
                 if let Some(way) = self.ways.get(&link) {
                     way.admitted.send_replace(true);
+                }
+            }
+            Output::Fetching { link, may } => {
+                if let Some(way) = self.ways.get(&link) {
+                    way.fetching.send_replace(may);
                 }
             }
             Output::Answer { ticket, answer } => {

@@ -19,6 +19,7 @@ mod peer_id;
 mod public_key;
 mod secret;
 
+mod authored;
 mod signed;
 
 mod online_key;
@@ -36,6 +37,7 @@ pub mod root;
 #[cfg(test)]
 mod fixtures;
 
+pub use authored::Authored;
 pub use certificate::{Certificate, Roles};
 pub use enrolment::Enrolment;
 pub use hq::{Expiry, HqSigned, HqSigner, Trust, Verified};

@@ -33,9 +33,11 @@ pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
         Some(Gateway { me: true, epoch, .. }) => {
             format!("gateway: this terminal (epoch {epoch}), uplink {}", status.uplink)
         }
-        Some(Gateway { name, peer, epoch, connected, .. }) => {
+        Some(Gateway { name, peer, epoch, connected, part, .. }) => {
             let away = if *connected { "" } else { ", not connected" };
-            format!("gateway: {} (epoch {epoch}{away})", name.as_ref().unwrap_or(peer))
+            let part =
+                if *part == 0 { "" } else { ", of a part of the store: its network is split" };
+            format!("gateway: {} (epoch {epoch}{away}{part})", name.as_ref().unwrap_or(peer))
         }
         None => "gateway: none known yet".to_owned(),
     })?;

@@ -36,6 +36,8 @@ pub(crate) struct Gateway {
     pub(crate) peer: String,
     pub(crate) name: Option<String>,
     pub(crate) epoch: u64,
+    /// 0, or while the store's network is split the number of this part.
+    pub(crate) part: u32,
     pub(crate) me: bool,
     /// It is this terminal, or a neighbour.
     pub(crate) connected: bool,
@@ -139,6 +141,7 @@ fn gateway(view: &GatewayView) -> Gateway {
         peer: view.peer.to_string(),
         name: view.name.as_ref().map(ToString::to_string),
         epoch: view.epoch,
+        part: view.part,
         me: view.me,
         connected: view.connected,
     }

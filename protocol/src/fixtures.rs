@@ -32,12 +32,17 @@ pub(crate) fn signer() -> HqSigner {
 
 /// HQ's word that `holder` is the gateway of the store.
 pub(crate) fn lease(epoch: u64, holder: PeerId) -> Verified<Lease> {
+    lease_of(0, epoch, holder)
+}
+
+/// The same for a part of it.
+pub(crate) fn lease_of(part: u32, epoch: u64, holder: PeerId) -> Verified<Lease> {
     let signer = signer();
     let described = signer.described();
     signer.sign(&Lease {
         chain: described.chain,
         store: name("s1"),
-        part: 0,
+        part,
         generation: described.generation,
         epoch,
         holder,

@@ -26,5 +26,5 @@ pub mod hq;
 pub mod terminal;
 
 pub use save::{BadRow, Rows, Save};
-pub use statements::{Lease, Wanted};
+pub use statements::{Lease, Unseen, Wanted};
 pub use time::{HqClock, Instant};

@@ -1,6 +1,6 @@
-//! What HQ's online key signs besides certificates.
+//! What is signed besides certificates: HQ's leases and orders, and a terminal's word on its gateway.
 //!
-//! Both are numbered, and of two the higher number counts; neither carries an expiry, so a store
+//! HQ's two are numbered, and of two the higher number counts; neither carries an expiry, so a store
 //! that HQ cannot reach goes on with what it last heard (design: a higher number ends a lease).
 
 use minicbor::{Decode, Encode};
@@ -16,13 +16,14 @@ pub struct Lease {
     pub chain: ChainId,
     #[n(1)]
     pub store: Name,
-    /// Which part of a split store; 0 is the whole.
+    /// 0 is the whole store; another number is an auxiliary lease, for one part of a store whose
+    /// network is split.
     #[n(2)]
     pub part: u32,
     /// HQ's, raised when it is restored from a backup.
     #[n(3)]
     pub generation: u64,
-    /// Rises at every change of holder.
+    /// Rises at every grant to another holder, over all parts.
     #[n(4)]
     pub epoch: u64,
     #[n(5)]
@@ -46,6 +47,32 @@ impl Statement for Lease {
     fn check(&self, trust: &Trust, _: Timestamp, _: Expiry) -> Result<(), VerifyError> {
         same_chain(self.chain, trust)
     }
+}
+
+/// A terminal's word that it does not see the holder of its store's lease.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Unseen {
+    #[n(0)]
+    pub chain: ChainId,
+    #[n(1)]
+    pub store: Name,
+    /// Of the lease whose holder is not seen.
+    #[n(2)]
+    pub generation: u64,
+    #[n(3)]
+    pub epoch: u64,
+    /// The neighbour that this is said to.
+    #[n(4)]
+    pub asker: PeerId,
+    /// HQ's number for the asker's call: the word is good for nothing else.
+    #[n(5)]
+    pub challenge: u64,
+}
+
+impl Statement for Unseen {
+    const CONTEXT: &'static str = "storemesh/1 unseen";
+    const MAX_BYTES: usize = 512;
 }
 
 /// HQ wants every terminal to run this release of its product.

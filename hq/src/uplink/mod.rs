@@ -3,7 +3,8 @@
 //! The rule: a connection is a stranger until the composite admits it, and a stranger may have
 //! one stream with small frames, for a short time, and in small numbers. It says hello within
 //! [`HELLO`] of its handshake and is admitted (or has enrolled and left) within [`STRANGER`]. Then
-//! the same stream carries larger frames, and further streams fetch chunks (`bulk`).
+//! the same stream carries larger frames, and, while the composite lets it, further streams fetch
+//! chunks (`bulk`).
 //!
 //! What a frame means is the composite's business; here frames go in and out (`control`). A lost
 //! connection is no loss: the terminal calls again.
@@ -119,8 +120,9 @@ impl Uplink {
 
         let (frames, queue) = mpsc::channel(QUEUE);
         let (admitted, admission) = watch::channel(false);
+        let (fetching, may_fetch) = watch::channel(false);
         tracing::debug!(link, %peer, from = %address_of(connection), "a terminal connected");
-        self.inbox.connected(link, peer, Way { frames, admitted }).await?;
+        self.inbox.connected(link, peer, Way { frames, admitted, fetching }).await?;
         self.inbox.frame(link, hello).await?;
 
         let in_time = async {
@@ -135,7 +137,7 @@ impl Uplink {
         };
         let fetching = async {
             if admission.clone().wait_for(|admitted| *admitted).await.is_ok() {
-                bulk::serve(connection, &self.chunks).await;
+                bulk::serve(connection, &self.chunks, may_fetch).await;
             }
             std::future::pending::<()>().await;
         };

@@ -1,30 +1,53 @@
-//! Whether this terminal speaks to HQ for its store.
+//! Whether this terminal speaks to HQ for its store, and who does.
 //!
 //! HQ is the arbiter: it grants a numbered lease, the higher number counts, and nobody takes a
 //! gateway's word without it. A terminal that starts calls HQ once, to learn its neighbours'
 //! addresses and who the gateway is; if there is none, it is granted the lease by that call. The
 //! others keep off the uplink for as long as the holder is their neighbour and reaches HQ. When it
-//! is lost, or says that it does not ([`Input::Dark`]), they call in turn, [`TURN`] apart by PeerId,
-//! and HQ grants the lease to the first, once the holder has not answered HQ either.
+//! is lost, or says that it does not ([`Input::Dark`]), they call in turn, [`TURN`] apart in the
+//! published order ([`order`]), and HQ grants the lease to the first, once the holder has not
+//! answered HQ either. A holder that sees a clearly better one offers it the lease ([`handover`]).
+//!
+//! A terminal that has not seen the holder for [`UNSERVED`], though HQ does, is in another part of a
+//! split store. If its neighbours do not see the holder either ([`split`]) HQ may grant it an
+//! auxiliary lease: feeds at once, chunks after [`AUXILIARY_BYTES_AFTER`], since most splits are short and a
+//! release would cross the WAN twice. It ends when the parts meet.
 //!
 //! A holder cut off from its neighbours, but not from HQ, stays gateway to itself until HQ gives
 //! the lease to another; that costs bandwidth, never correctness. One that is stopped gives the
 //! lease back first.
 
+mod handover;
+mod hear;
+mod line;
+mod order;
+mod split;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use storemesh_keys::{PeerId, Verified};
+use storemesh_keys::{Authored, PeerId, Verified};
 
-use crate::{Instant, Lease};
+use self::{handover::Handover, order::Order, split::Split};
+use crate::{
+    Instant, Lease,
+    statements::Unseen,
+    terminal::Hardware,
+    wire::mesh::{AskUnseen, Candidate},
+};
 
 /// Between one candidate's call and the next one's: a call to HQ over a poor link takes as long.
 const TURN: Duration = Duration::from_millis(700);
 /// A terminal that knows a holder which is not its neighbour asks HQ again so often. The first
 /// number is long enough for a thousand stores, the second spreads a store's terminals.
 const RECHECK: Duration = Duration::from_secs(15);
+/// One that hears the holder's news by way of a neighbour need not ask as often.
+const RECHECK_BEHIND: Duration = Duration::from_mins(2);
+/// Neighbours that start together have found each other by then.
+const UNSERVED: Duration = Duration::from_secs(5);
+/// How long an auxiliary lease carries feeds alone.
+pub const AUXILIARY_BYTES_AFTER: Duration = Duration::from_mins(10);
 /// The first pause after a call that failed; it doubles up to the other.
 const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -35,13 +58,19 @@ const REFUSED: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    /// The uplink stands and HQ has proven to be HQ.
-    UplinkReady,
+    /// The uplink stands and HQ has proven to be HQ, so long after our hello.
+    UplinkReady {
+        delay: Duration,
+    },
     UplinkDown,
-    /// HQ's signed word on who holds the lease.
+    /// HQ's signed word on who holds a lease.
     Lease {
         lease: Verified<Lease>,
         told_by: ToldBy,
+    },
+    /// HQ has ended the auxiliary lease of this epoch.
+    Ended {
+        epoch: u64,
     },
     /// HQ does not take this terminal for one of its own.
     Refused,
@@ -49,6 +78,22 @@ pub(crate) enum Input {
     NeighbourLost(PeerId),
     /// A neighbour says that it holds the lease but does not reach HQ.
     Dark(PeerId),
+    /// A neighbour says what it would be as the gateway.
+    Candidate {
+        peer: PeerId,
+        candidate: Candidate,
+    },
+    /// What this machine is connected to.
+    Hardware(Hardware),
+    /// What HQ's chunks come with.
+    Rate(u64),
+    /// A neighbour that holds the lease would rather see this terminal hold it.
+    Offered(PeerId),
+    /// A neighbour's answer: its word that it does not see the holder, or none.
+    Unseen {
+        peer: PeerId,
+        word: Option<Authored<Unseen>>,
+    },
     /// The program is to end.
     Stopping,
     Tick,
@@ -58,7 +103,10 @@ pub(crate) enum Input {
 /// stands now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ToldBy {
-    Hq,
+    Hq {
+        /// With it this terminal may ask for an auxiliary lease.
+        challenge: Option<u64>,
+    },
     Neighbour,
 }
 
@@ -70,28 +118,51 @@ pub(crate) enum Output {
     Ask,
     /// This lease is the newest known: tell the neighbours.
     Spread(Verified<Lease>),
-    /// From now on this terminal may fetch from HQ, and should report.
+    /// From now on this terminal may fetch chunks from HQ.
     Serve,
     /// No longer.
     Rest,
     /// Tell the neighbours that this terminal, which holds the lease, does not reach HQ.
     TellDark,
-    /// Give the lease back to HQ.
-    GiveBack,
+    /// Give the lease back to HQ, for this terminal to have it.
+    GiveBack(Option<PeerId>),
+    /// Tell this neighbour that HQ will grant it the lease.
+    Offer(PeerId),
+    /// Tell the neighbours what this terminal would be as the gateway.
+    TellCandidate(Candidate),
+    /// Ask the neighbours for their word that they do not see the holder.
+    AskUnseen(AskUnseen),
+    /// Ask HQ for an auxiliary lease.
+    AskPart {
+        challenge: u64,
+        words: Vec<Authored<Unseen>>,
+    },
 }
 
 #[derive(Debug)]
 pub(crate) struct Gateway {
     me: PeerId,
+    /// For the whole store.
     lease: Option<Verified<Lease>>,
+    /// An auxiliary one, for the part of a split store in which this terminal is.
+    part: Option<Verified<Lease>>,
     neighbours: BTreeSet<PeerId>,
+    order: Order,
     uplink: Uplink,
     /// When to call HQ next, if nothing happens before.
     call_at: Instant,
     failures: u32,
-    serving: bool,
+    /// Chunks may be fetched from then on, while this terminal speaks to HQ.
+    bytes_from: Instant,
+    fetching: bool,
     /// The holder said that it does not reach HQ.
     holder_is_dark: bool,
+    /// Since when no gateway is among the neighbours; none while one is, or this terminal is it.
+    unserved: Option<Instant>,
+    /// This neighbour has said that it sees the holder.
+    behind: Option<PeerId>,
+    split: Option<Split>,
+    handover: Handover,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,16 +176,22 @@ enum Uplink {
 impl Gateway {
     /// `lease` is the last one heard before the restart; HQ may have another by now.
     pub(crate) fn new(me: PeerId, lease: Option<Verified<Lease>>, now: Instant) -> Self {
-        let (neighbours, uplink) = (BTreeSet::new(), Uplink::Closed);
         Self {
             me,
             lease,
-            neighbours,
-            uplink,
+            part: None,
+            neighbours: BTreeSet::new(),
+            order: Order::new(me, now),
+            uplink: Uplink::Closed,
             call_at: now,
             failures: 0,
-            serving: false,
+            bytes_from: now,
+            fetching: false,
             holder_is_dark: false,
+            unserved: Some(now),
+            behind: None,
+            split: None,
+            handover: Handover::new(),
         }
     }
 
@@ -122,174 +199,197 @@ impl Gateway {
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         let mut outputs = Vec::new();
         match input {
-            Input::UplinkReady => outputs.push(Output::Ask),
+            Input::UplinkReady { delay } => {
+                self.order.delay(delay);
+                outputs.push(Output::Ask);
+            }
             Input::UplinkDown => self.down(now, Duration::ZERO, &mut outputs),
             Input::Refused => self.down(now, REFUSED, &mut outputs),
             Input::Lease { lease, told_by } => self.heard(now, lease, told_by, &mut outputs),
-            Input::NeighbourUp(peer) => {
-                self.neighbours.insert(peer);
-                if self.is_served() && self.uplink == Uplink::Closed {
-                    self.call_at = Instant::NEVER;
+            Input::Ended { epoch } => {
+                if self.part.as_ref().is_some_and(|part| part.epoch == epoch) {
+                    self.end_part(now, &mut outputs);
                 }
             }
-            Input::NeighbourLost(peer) => {
-                self.neighbours.remove(&peer);
-                if self.holder() == Some(peer) {
-                    self.call_at = now + self.turn();
+            Input::NeighbourUp(peer) => self.neighbour_up(now, peer, &mut outputs),
+            Input::NeighbourLost(peer) => self.neighbour_lost(now, peer, &mut outputs),
+            Input::Dark(peer) => self.dark(now, peer, &mut outputs),
+            Input::Candidate { peer, candidate } => {
+                if self.neighbours.contains(&peer) {
+                    self.order.heard(now, peer, candidate);
                 }
             }
-            Input::Dark(peer) => {
-                if self.holder() == Some(peer) && !self.holder_is_dark {
-                    self.holder_is_dark = true;
-                    self.call_at = now + self.turn();
+            Input::Hardware(hardware) => self.order.hardware(hardware),
+            Input::Rate(bytes_per_s) => self.order.rate(bytes_per_s),
+            Input::Offered(peer) => {
+                if self.holder() == Some(peer) && self.uplink == Uplink::Closed {
+                    self.call_at = now;
                 }
             }
+            Input::Unseen { peer, word } => self.answered_unseen(now, peer, word, &mut outputs),
             Input::Stopping => {
-                if self.serving {
-                    outputs.extend([Output::GiveBack, Output::TellDark]);
+                if self.speaks() {
+                    outputs.extend([Output::GiveBack(None), Output::TellDark]);
                 }
             }
             Input::Tick => {}
         }
-        if let Uplink::Calling(until) = self.uplink
-            && until <= now
-        {
-            outputs.push(Output::CloseUplink);
-            self.down(now, Duration::ZERO, &mut outputs);
-        }
-        if self.uplink == Uplink::Closed && self.call_at <= now {
-            self.uplink = Uplink::Calling(now + ANSWER_TIMEOUT);
-            self.call_at = Instant::NEVER;
-            outputs.push(Output::OpenUplink);
-        }
+        self.due(now, &mut outputs);
+        self.settle(now, &mut outputs);
         outputs
     }
 
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub(crate) fn deadline(&self) -> Instant {
-        match self.uplink {
+        let uplink = match self.uplink {
             Uplink::Closed => self.call_at,
             Uplink::Calling(until) => until,
             Uplink::Ready => Instant::NEVER,
-        }
+        };
+        let split = self.split.as_ref().map_or(Instant::NEVER, Split::deadline);
+        let bytes = if self.speaks() && !self.fetching { self.bytes_from } else { Instant::NEVER };
+        uplink.min(split).min(bytes).min(self.handover.deadline())
     }
 
+    /// The newest lease for the whole store.
     pub(crate) fn lease(&self) -> Option<&Verified<Lease>> {
         self.lease.as_ref()
     }
 
-    /// The terminal that holds the lease, as far as this one has heard.
-    pub(crate) fn holder(&self) -> Option<PeerId> {
-        self.lease.as_ref().map(|lease| lease.holder)
+    /// An auxiliary lease for the part of the store in which this terminal is.
+    pub(crate) fn part(&self) -> Option<&Verified<Lease>> {
+        self.part.as_ref()
+    }
+
+    /// The lease of the gateway that serves this terminal, or should.
+    pub(crate) fn gateway(&self) -> Option<&Verified<Lease>> {
+        let part = self.part.as_ref().filter(|part| self.sees(&part.holder));
+        let whole = self.lease.as_ref();
+        if self.sees_the_holder() && !self.holder_is_dark { whole } else { part.or(whole) }
     }
 
     /// Whether this terminal holds the lease, has called HQ in vain, and should say so.
     pub(crate) fn is_dark(&self) -> bool {
-        self.holder() == Some(self.me) && !self.serving && self.failures > 0
+        self.holder() == Some(self.me) && !self.speaks() && self.failures > 0
     }
 
-    /// Whether this terminal holds the lease and HQ is on the line.
-    pub(crate) fn serving(&self) -> bool {
-        self.serving
+    /// Whether this terminal holds a lease and HQ is on the line.
+    pub(crate) fn speaks(&self) -> bool {
+        self.uplink == Uplink::Ready
     }
 
-    fn heard(
-        &mut self,
-        now: Instant,
-        lease: Verified<Lease>,
-        told_by: ToldBy,
-        outputs: &mut Vec<Output>,
-    ) {
-        let newer = self.lease.as_ref().is_none_or(|known| known.order() < lease.order());
-        if newer {
-            outputs.push(Output::Spread(lease.clone()));
-            self.lease = Some(lease);
-            self.holder_is_dark = false;
-        }
-        match told_by {
-            ToldBy::Hq => self.answered(now, outputs),
-            ToldBy::Neighbour if newer => self.passed_on(now, outputs),
-            ToldBy::Neighbour => {}
-        }
+    /// The lease by which it does.
+    pub(crate) fn speaks_by(&self) -> Option<&Verified<Lease>> {
+        let mine = |lease: &&Verified<Lease>| lease.holder == self.me;
+        let held = self.lease.as_ref().filter(mine).or(self.part.as_ref().filter(mine));
+        held.filter(|_| self.speaks())
     }
 
-    /// HQ has answered a call: the lease known now is the one that stands.
-    fn answered(&mut self, now: Instant, outputs: &mut Vec<Output>) {
-        self.failures = 0;
-        // HQ has heard of the holder a moment ago.
-        self.holder_is_dark = false;
-        if self.holder() == Some(self.me) {
-            if let Uplink::Calling(_) = self.uplink {
-                self.uplink = Uplink::Ready;
-                self.serving = true;
-                outputs.push(Output::Serve);
-            }
-            return;
-        }
-        self.hang_up(outputs);
-        self.call_at = self.when_to_call_again(now);
+    /// What this terminal tells of itself.
+    pub(crate) fn candidate(&self, now: Instant) -> Candidate {
+        self.order.mine(now)
     }
 
-    /// A neighbour has passed a newer lease on.
-    fn passed_on(&mut self, now: Instant, outputs: &mut Vec<Output>) {
-        if self.holder() == Some(self.me) {
-            // HQ's answer is on its way, or was lost.
-            if self.uplink == Uplink::Closed {
-                self.call_at = self.call_at.min(now);
-            }
-        } else if self.serving || self.is_served() {
-            self.hang_up(outputs);
-            self.call_at = self.when_to_call_again(now);
+    /// Whether this terminal can sign that it does not see the holder of this lease.
+    pub(crate) fn does_not_see(&self, asked: &AskUnseen) -> bool {
+        let known = |lease: &Verified<Lease>| lease.order() == (asked.generation, asked.epoch);
+        self.lease.as_ref().is_some_and(known) && !self.sees_the_holder()
+    }
+
+    /// Who holds the lease for the whole store, as far as this terminal has heard.
+    fn holder(&self) -> Option<PeerId> {
+        self.lease.as_ref().map(|lease| lease.holder)
+    }
+
+    fn holds_part(&self) -> bool {
+        self.part.as_ref().is_some_and(|part| part.holder == self.me)
+    }
+
+    fn sees(&self, peer: &PeerId) -> bool {
+        *peer == self.me || self.neighbours.contains(peer)
+    }
+
+    fn sees_the_holder(&self) -> bool {
+        self.holder().is_some_and(|holder| self.sees(&holder))
+    }
+
+    fn neighbour_up(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
+        self.neighbours.insert(peer);
+        // It may see the holder, and was not asked.
+        let asking = self.split.take().is_some();
+        if self.holds_part() && self.sees_the_holder() && !self.holder_is_dark {
+            self.end_part(now, outputs);
+        } else if asking {
+            self.call_later(now, outputs);
+        } else if self.is_served() && self.uplink == Uplink::Closed {
+            self.call_at = Instant::NEVER;
         }
     }
 
-    fn hang_up(&mut self, outputs: &mut Vec<Output>) {
-        if self.uplink != Uplink::Closed {
-            outputs.push(Output::CloseUplink);
-            self.uplink = Uplink::Closed;
+    fn neighbour_lost(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
+        let served = self.is_served();
+        self.neighbours.remove(&peer);
+        self.order.lost(&peer);
+        if self.behind == Some(peer) {
+            self.behind = None;
+            self.call_at = self.call_at.min(now + RECHECK);
         }
-        self.rest(outputs);
-    }
-
-    fn when_to_call_again(&self, now: Instant) -> Instant {
-        if self.is_served() { Instant::NEVER } else { now + RECHECK + self.turn() }
-    }
-
-    /// Whether the holder is a neighbour and reaches HQ, as far as it has said.
-    fn is_served(&self) -> bool {
-        let seen = |holder| self.neighbours.contains(&holder);
-        !self.holder_is_dark && self.holder().is_some_and(seen)
-    }
-
-    fn down(&mut self, now: Instant, at_least: Duration, outputs: &mut Vec<Output>) {
-        if self.uplink == Uplink::Closed {
-            return;
+        if self.part.as_ref().is_some_and(|part| part.holder == peer) {
+            // If it comes back it brings the lease with it.
+            self.part = None;
         }
-        self.uplink = Uplink::Closed;
-        self.rest(outputs);
-        let wait = BACKOFF.saturating_mul(1 << self.failures.min(6)).min(BACKOFF_MAX).max(at_least);
-        self.failures = self.failures.saturating_add(1);
-        if self.holder() == Some(self.me) {
-            self.call_at = now + wait;
-            outputs.push(Output::TellDark);
+        if served && !self.is_served() {
+            self.call_in_turn(now);
+        }
+        if let Some(split) = &mut self.split {
+            let step = split.lost(&peer);
+            self.split_steps(now, step, outputs);
+        }
+    }
+
+    fn dark(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
+        let served = self.is_served();
+        if self.holder() == Some(peer) {
+            self.holder_is_dark = true;
+        } else if self.part.as_ref().is_some_and(|part| part.holder == peer) {
+            self.part = None;
         } else {
-            self.call_at = if self.is_served() { Instant::NEVER } else { now + wait + self.turn() };
+            return;
+        }
+        if self.speaks() && self.holds_part() && self.sees_the_holder() {
+            // The parts have met, and this one's gateway alone reaches HQ.
+            outputs.push(Output::Ask);
+        } else if served && !self.is_served() {
+            self.call_in_turn(now);
         }
     }
 
-    fn rest(&mut self, outputs: &mut Vec<Output>) {
-        if self.serving {
-            self.serving = false;
-            outputs.push(Output::Rest);
+    /// What follows from how things are, after every input.
+    fn settle(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        self.unserved =
+            if self.is_served() || self.speaks() { None } else { self.unserved.or(Some(now)) };
+        let may_fetch = self.speaks() && self.bytes_from <= now;
+        if may_fetch != self.fetching {
+            self.fetching = may_fetch;
+            outputs.push(if may_fetch { Output::Serve } else { Output::Rest });
+        }
+        if self.speaks() && self.holder() == Some(self.me) {
+            if let Some(better) = self.handover.look(now, &self.order) {
+                outputs.extend([Output::GiveBack(Some(better)), Output::Offer(better)]);
+            }
+        } else {
+            self.handover.rest();
+        }
+        if self.order.is_news() {
+            outputs.push(Output::TellCandidate(self.order.mine(now)));
         }
     }
 
-    /// How long this terminal lets those before it in the order go first.
-    fn turn(&self) -> Duration {
-        let holder = self.holder();
-        let before = |peer: &&PeerId| **peer < self.me && Some(**peer) != holder;
-        let rank = self.neighbours.iter().filter(before).count();
-        TURN * u32::try_from(rank).unwrap_or(u32::MAX)
+    /// Whether a gateway that reaches HQ is among the neighbours, as far as they have said.
+    fn is_served(&self) -> bool {
+        let near = |peer: &PeerId| self.neighbours.contains(peer);
+        let whole = !self.holder_is_dark && self.holder().is_some_and(|holder| near(&holder));
+        whole || self.part.as_ref().is_some_and(|part| near(&part.holder))
     }
 }

@@ -4,7 +4,7 @@
 //! they change, since a terminal may ask for its neighbours before any of them has called again.
 
 use core::net::SocketAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 use storemesh_keys::{Name, PeerId, Timestamp};
@@ -125,21 +125,15 @@ impl Fleet {
         }
     }
 
-    /// A connection ended. Whether its terminal is well only its store's gateway can tell now.
-    pub(super) fn gone(
-        &mut self,
-        peer: PeerId,
-        members: impl Iterator<Item = PeerId>,
-        was_gateway: bool,
-    ) {
-        if was_gateway {
-            // Nobody reports on this store until another terminal is its gateway.
-            for member in members {
-                if let Some(seen) = self.seen.get_mut(&member) {
-                    seen.in_store = false;
-                }
+    /// A connection ended. Nobody reports on those whom its terminal has seen as a gateway, until
+    /// another is their gateway; whether a terminal that was none is well, only its gateway can tell.
+    pub(super) fn gone(&mut self, peer: PeerId, seen_by_it: &BTreeSet<PeerId>) {
+        for member in seen_by_it {
+            if let Some(seen) = self.seen.get_mut(member) {
+                seen.in_store = false;
             }
-        } else if let Some(seen) = self.seen.get_mut(&peer)
+        }
+        if let Some(seen) = self.seen.get_mut(&peer)
             && seen.presence.products.is_empty()
         {
             seen.in_store = false;

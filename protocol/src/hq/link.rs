@@ -1,20 +1,25 @@
 //! What one connected terminal may say, and when.
 //!
 //! First a hello. Without a certificate it may then enrol, nothing else; with one it is admitted,
-//! told its neighbours, and may ask for the lease. Only the holder of the lease may report on its
-//! store. Whatever comes out of turn ends the link.
+//! told its neighbours, and may ask for the lease. Only the holder of a lease may report, and only by
+//! its newest. Whatever comes out of turn ends the link.
 
-use storemesh_keys::{Expiry, Name, PeerId, Timestamp, Verified};
+use std::collections::BTreeSet;
+
+use storemesh_keys::{Authored, Expiry, Name, PeerId, Timestamp, Verified};
 
 use super::{
     Hq, LinkId, Output,
-    leases::{GivenBack, Holder, Ruling},
+    leases::{Alone, GivenBack, Holder, Ruling},
 };
 use crate::{
-    Instant, Lease, Wanted,
+    Instant, Lease, Unseen, Wanted,
     wire::{
         self, GREETING_MAX, REPORT_MAX,
-        uplink::{FromHq, Hello, Known, Refused, TERMINALS_MAX, ToHq, Welcome},
+        uplink::{
+            AskPart, FromHq, GiveBack, Hello, Known, Refused, Report, TERMINALS_MAX, ToHq, Welcome,
+            Word,
+        },
     },
 };
 
@@ -23,6 +28,8 @@ pub(super) struct Link {
     pub(super) peer: PeerId,
     greeted: bool,
     pub(super) member: Option<Member>,
+    /// The driver was told that it may fetch chunks.
+    may_fetch: bool,
 }
 
 /// A terminal whose certificate was good.
@@ -33,7 +40,7 @@ pub(super) struct Member {
 
 impl Link {
     pub(super) fn new(peer: PeerId) -> Self {
-        Self { peer, greeted: false, member: None }
+        Self { peer, greeted: false, member: None, may_fetch: false }
     }
 }
 
@@ -94,27 +101,27 @@ impl Hq {
             self.ask_lease(now, wall, peer, member, &mut outputs);
         }
         if let (Some(number), Some(member)) = (frame.pong, &member) {
-            let rulings = self.leases.answered(&member.store, peer, number);
+            let rulings = self.leases.answered(wall, &member.store, peer, number);
             self.tell_rulings(&member.store, rulings, &mut outputs);
         }
-        if let (Some(_), Some(member)) = (frame.give_back, &member) {
-            let back = GivenBack::Yes;
+        if let Some(ask) = frame.ask_part {
+            let member = member.as_ref().ok_or("asked for a lease without a certificate")?;
+            self.ask_part(now, wall, peer, member, ask, &mut outputs)?;
+        }
+        if let (Some(GiveBack { to }), Some(member)) = (frame.give_back, &member) {
+            let back = to.map_or(GivenBack::ToNobody, GivenBack::To);
             let rulings = self.leases.gone(wall, &self.signer, &member.store, peer, back);
             self.tell_rulings(&member.store, rulings, &mut outputs);
         }
         if let Some(report) = frame.report {
             let member = member.as_ref().ok_or("reported without a certificate")?;
-            if self.leases.holder(&member.store) != Some(peer) {
-                return Err("reported on its store without its lease".to_owned());
-            }
             if report.terminals.len() > TERMINALS_MAX {
                 return Err(format!(
                     "report on {} terminals, at most {TERMINALS_MAX}",
                     report.terminals.len()
                 ));
             }
-            let members = self.registry.members(&member.store);
-            self.fleet.reported(report, members.map(|(peer, _)| peer), wall);
+            self.report(wall, peer, member, report, &mut outputs);
         }
         Ok(outputs)
     }
@@ -199,13 +206,71 @@ impl Hq {
         self.tell_rulings(&member.store, ruling, outputs);
     }
 
-    /// Tells terminals who holds their store's lease.
+    /// `peer` has gathered its neighbours' words that they do not see the gateway.
+    fn ask_part(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        peer: PeerId,
+        member: &Member,
+        AskPart { challenge, words }: AskPart,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), String> {
+        let store = &member.store;
+        let Some(whole) = self.leases.whole(store) else { return Ok(()) };
+        let order = whole.order();
+        if words.len() > TERMINALS_MAX {
+            return Err(format!("showed {} words, at most {TERMINALS_MAX}", words.len()));
+        }
+        let mut neighbours = BTreeSet::new();
+        for Word { by, unseen } in words {
+            let word = Authored::verify(by, unseen)
+                .map_err(|why| format!("showed a word that is not {by}'s: {why}"))?;
+            let Unseen { chain, generation, epoch, asker, challenge: number, .. } =
+                *word.statement();
+            let ours = self.registry.terminal(&by).is_some_and(|known| known.store == *store);
+            let about = word.statement().store == *store && chain == self.trust.chain;
+            if !ours || !about || asker != peer || number != challenge {
+                return Err(format!("showed a word of {by} that was not for this"));
+            }
+            neighbours.insert(by);
+            if (generation, epoch) != order {
+                // The lease has passed on since: whether its holder is seen nobody has said yet.
+                neighbours.insert(whole.holder);
+            }
+        }
+        let alone = Alone { asker: peer, challenge, neighbours };
+        let rulings = self.leases.ask_part(now, wall, &self.signer, store, alone);
+        self.tell_rulings(store, rulings, outputs);
+        Ok(())
+    }
+
+    fn report(
+        &mut self,
+        wall: Timestamp,
+        peer: PeerId,
+        member: &Member,
+        report: Report,
+        outputs: &mut Vec<Output>,
+    ) {
+        let store = &member.store;
+        let sees = report.terminals.iter().map(|terminal| terminal.peer).collect();
+        // It may not have heard yet that the lease has passed on.
+        let Some(rulings) = self.leases.reported(store, peer, report.epoch, sees) else { return };
+        let others = self.leases.seen_by_others(store, peer);
+        let members = self.registry.members(store).map(|(member, _)| member);
+        self.fleet.reported(report, members.filter(|member| !others.contains(member)), wall);
+        self.tell_rulings(store, rulings, outputs);
+    }
+
+    /// Tells terminals who holds their store's lease, and the driver who may fetch by it.
     pub(super) fn tell_rulings(
-        &self,
+        &mut self,
         store: &Name,
         rulings: impl IntoIterator<Item = Ruling>,
         outputs: &mut Vec<Output>,
     ) {
+        self.settle_fetching(store, outputs);
         for ruling in rulings {
             match ruling {
                 Ruling::Granted { to, lease, save } => {
@@ -219,8 +284,14 @@ impl Hq {
                     outputs.push(tell_lease(link, &lease));
                     outputs.extend(self.releases.wanted().map(|wanted| tell(link, wanted)));
                 }
-                Ruling::Held { to, lease } => {
-                    outputs.extend(self.link_of(to).map(|link| tell_lease(link, &lease)));
+                Ruling::Held { to, lease, challenge } => {
+                    let lease = Some(lease.signed().clone());
+                    let held = FromHq { lease, challenge, ..FromHq::default() };
+                    outputs.extend(self.link_of(to).map(|link| send(link, &held)));
+                }
+                Ruling::Ended { to, epoch } => {
+                    let ended = FromHq { ended: Some(epoch), ..FromHq::default() };
+                    outputs.extend(self.link_of(to).map(|link| send(link, &ended)));
                 }
                 Ruling::Ping { holder, number } => {
                     let ping = FromHq { ping: Some(number), ..FromHq::default() };
@@ -230,11 +301,25 @@ impl Hq {
         }
     }
 
+    /// HQ serves chunks to holders alone.
+    fn settle_fetching(&mut self, store: &Name, outputs: &mut Vec<Output>) {
+        for (link, known) in &mut self.links {
+            if known.member.as_ref().is_none_or(|member| member.store != *store) {
+                continue;
+            }
+            let may = self.leases.may_fetch(store, known.peer);
+            if known.may_fetch != may {
+                known.may_fetch = may;
+                outputs.push(Output::Fetching { link: *link, may });
+            }
+        }
+    }
+
     /// Tells every gateway that is connected.
     pub(super) fn tell_gateways(&self, wanted: &Verified<Wanted>, outputs: &mut Vec<Output>) {
         for (id, link) in &self.links {
             if let Some(member) = &link.member
-                && self.leases.holder(&member.store) == Some(link.peer)
+                && self.leases.speaks(&member.store, link.peer)
             {
                 outputs.push(tell(*id, wanted));
             }

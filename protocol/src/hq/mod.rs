@@ -1,7 +1,7 @@
 //! One head office: routes what terminals and operators say to the machines that decide.
 //!
 //! It takes connections whose key the handshake has proven, their frames, and operators' orders;
-//! it gives frames, saves and answers. A link may fetch chunks once [`Output::Admitted`] names it.
+//! it gives frames, saves and answers. A link may fetch chunks while [`Output::Fetching`] says so.
 //! Nothing a terminal sends can make it fail: what does not read, or comes out of turn, ends that
 //! link alone.
 
@@ -81,11 +81,16 @@ pub enum Output {
         link: LinkId,
         why: String,
     },
-    /// `link` is a terminal of ours: it may fetch chunks.
+    /// `link` is a terminal of ours.
     Admitted {
         link: LinkId,
         name: Name,
         store: Name,
+    },
+    /// Whether `link` may fetch chunks from now on: by a lease, not before.
+    Fetching {
+        link: LinkId,
+        may: bool,
     },
     Answer {
         ticket: u64,
@@ -159,8 +164,8 @@ impl Hq {
             }
             Input::Tick => {
                 let mut outputs = Vec::new();
-                for (store, ruling) in self.leases.due(now, wall, &self.signer) {
-                    self.tell_rulings(&store, [ruling], &mut outputs);
+                for (store, rulings) in self.leases.due(now, wall, &self.signer) {
+                    self.tell_rulings(&store, rulings, &mut outputs);
                 }
                 outputs
             }
@@ -174,9 +179,7 @@ impl Hq {
         }
         if self.link_of(peer).is_none() {
             self.admitted.remove(&peer);
-            let was_gateway = self.leases.holder(&member.store) == Some(peer);
-            let members = self.registry.members(&member.store).map(|(peer, _)| peer);
-            self.fleet.gone(peer, members, was_gateway);
+            self.fleet.gone(peer, &self.leases.seen_by(&member.store, peer));
             let back = GivenBack::No;
             let rulings = self.leases.gone(wall, &self.signer, &member.store, peer, back);
             self.tell_rulings(&member.store, rulings, outputs);

@@ -233,6 +233,11 @@ impl Swarm {
         at
     }
 
+    /// What HQ's chunks come with, in bytes per second.
+    pub(crate) fn hq_rate(&self) -> Option<u64> {
+        self.hq.as_ref().and_then(Pipe::rate)
+    }
+
     /// How far a list is that is sought or served.
     pub(crate) fn progress(&self, list: &ListId) -> Option<Progress> {
         let list = self.list(list)?;

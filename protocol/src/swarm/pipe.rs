@@ -39,6 +39,7 @@ pub(super) struct Pipe {
     bytes: u64,
     /// Bytes per second.
     rate: u64,
+    measured: bool,
     /// What arrived since then is the next sample of the rate.
     sampled: Instant,
     unsampled: u64,
@@ -61,6 +62,7 @@ impl Pipe {
             in_flight: BTreeMap::new(),
             bytes: 0,
             rate: RATE_GUESS,
+            measured: false,
             sampled: Instant(0),
             unsampled: 0,
             progress: Instant(0),
@@ -127,8 +129,14 @@ impl Pipe {
             let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1000);
             let sample = self.unsampled.saturating_mul(1_000_000) / took;
             self.rate = (self.rate / 4 * 3).saturating_add(sample / 4).max(1);
+            self.measured = true;
             (self.sampled, self.unsampled) = (now, 0);
         }
+    }
+
+    /// Bytes per second, once something has come.
+    pub(super) fn rate(&self) -> Option<u64> {
+        self.measured.then_some(self.rate)
     }
 
     /// When it will have stalled, unless something arrives.

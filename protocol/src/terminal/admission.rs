@@ -128,7 +128,7 @@ impl Terminal {
             let row = Remembered { peer, listen: hello.listen, name };
             outputs.push(Output::Save(Save::put(NEIGHBOURS, peer.as_bytes(), &row)));
         }
-        self.brief(peer, outputs);
+        self.brief(now, peer, outputs);
         self.swarm(now, swarm::Input::NeighbourUp(peer), outputs);
         let told = self.presences.handle(now, presence::Input::NeighbourUp(peer));
         self.tell_presence(told, outputs);

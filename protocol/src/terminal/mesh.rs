@@ -1,17 +1,20 @@
 //! What neighbours tell each other, frame by frame.
 
-use storemesh_keys::{Expiry, HqSigned, PeerId, Verified};
+use storemesh_keys::{Authored, Expiry, HqSigned, PeerId, Signed, Verified};
 
 use super::{Output, Source, Terminal, WANTED, admission::Stage};
 use crate::{
-    Instant, Lease, Save, Wanted,
+    Instant, Lease, Save, Unseen, Wanted,
     content::{Bits, ListId},
     gateway::{self, ToldBy},
     install, presence,
     swarm::{self, Looked},
     wire::{
         self, CONTROL_MAX, GREETING_MAX,
-        mesh::{Dark, Frame, GOT_MAX, Got, Have, Hello, PRODUCTS_MAX, Presence},
+        mesh::{
+            AskUnseen, Candidate, Dark, Frame, GOT_MAX, Got, Have, Hello, Offer, PRODUCTS_MAX,
+            Presence, UnseenAnswer,
+        },
     },
 };
 
@@ -43,7 +46,19 @@ impl Terminal {
     }
 
     fn parts(&mut self, now: Instant, peer: PeerId, frame: Frame, outputs: &mut Vec<Output>) {
-        let Frame { hello, lease, wanted, have, got, presence, dark } = frame;
+        let Frame {
+            hello,
+            lease,
+            wanted,
+            have,
+            got,
+            presence,
+            dark,
+            candidate,
+            offer,
+            ask_unseen,
+            unseen,
+        } = frame;
         if hello.is_some() {
             self.turn_away(now, peer, "said hello twice".to_owned(), outputs);
             return;
@@ -74,6 +89,21 @@ impl Terminal {
         }
         if dark.is_some() {
             self.gateway(now, gateway::Input::Dark(peer), outputs);
+        }
+        if let Some(candidate) = candidate {
+            self.gateway(now, gateway::Input::Candidate { peer, candidate }, outputs);
+        }
+        if offer.is_some() {
+            self.gateway(now, gateway::Input::Offered(peer), outputs);
+        }
+        if let Some(asked) = ask_unseen {
+            outputs.push(self.answer_unseen(peer, &asked));
+        }
+        if let Some(UnseenAnswer { word }) = unseen {
+            match word.map(|word| self.verify_unseen(peer, word)).transpose() {
+                Ok(word) => self.gateway(now, gateway::Input::Unseen { peer, word }, outputs),
+                Err(why) => outputs.push(Output::Reject { from: Source::Neighbour(peer), why }),
+            }
         }
         if let Some(mut presence) = presence {
             presence.products.truncate(PRODUCTS_MAX);
@@ -126,9 +156,35 @@ impl Terminal {
         }
     }
 
+    /// Signed, if this terminal does not see the holder of that lease.
+    fn answer_unseen(&self, asker: PeerId, question: &AskUnseen) -> Output {
+        let word = self.gateway.does_not_see(question).then(|| {
+            let AskUnseen { generation, epoch, challenge } = *question;
+            let (chain, store) = (self.membership.chain, self.membership.certificate.store.clone());
+            let unseen = Unseen { chain, store, generation, epoch, asker, challenge };
+            Signed::sign(&self.key, &unseen)
+        });
+        send(asker, &Frame { unseen: Some(UnseenAnswer { word }), ..Frame::default() })
+    }
+
+    fn verify_unseen(
+        &self,
+        peer: PeerId,
+        word: Signed<Unseen>,
+    ) -> Result<Authored<Unseen>, String> {
+        let word = Authored::verify(peer, word).map_err(|why| why.to_string())?;
+        let Unseen { asker, store, .. } = word.statement();
+        if *asker == self.me && *store == self.membership.certificate.store {
+            Ok(word)
+        } else {
+            Err("gave its word to another terminal".to_owned())
+        }
+    }
+
     /// What a new neighbour is told first.
-    pub(super) fn brief(&self, peer: PeerId, outputs: &mut Vec<Output>) {
-        if let Some(lease) = self.gateway.lease() {
+    pub(super) fn brief(&self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
+        outputs.push(tell_candidate(peer, self.gateway.candidate(now)));
+        for lease in self.gateway.lease().into_iter().chain(self.gateway.part()) {
             outputs.push(tell_lease(peer, lease));
         }
         if self.gateway.is_dark() {
@@ -147,6 +203,15 @@ impl Terminal {
         outputs.extend(self.admitted().map(|peer| tell_lease(peer, lease)));
     }
 
+    pub(super) fn spread_candidate(&self, candidate: Candidate, outputs: &mut Vec<Output>) {
+        outputs.extend(self.admitted().map(|peer| tell_candidate(peer, candidate)));
+    }
+
+    pub(super) fn spread_ask_unseen(&self, asked: AskUnseen, outputs: &mut Vec<Output>) {
+        let frame = Frame { ask_unseen: Some(asked), ..Frame::default() };
+        outputs.extend(self.admitted().map(|peer| send(peer, &frame)));
+    }
+
     fn admitted(&self) -> impl Iterator<Item = PeerId> {
         let peers = self.neighbours.iter();
         peers.filter(|(_, n)| matches!(n.stage, Stage::Admitted)).map(|(peer, _)| *peer)
@@ -163,6 +228,14 @@ fn tell_lease(peer: PeerId, lease: &Verified<Lease>) -> Output {
 
 fn tell_dark(peer: PeerId) -> Output {
     send(peer, &Frame { dark: Some(Dark {}), ..Frame::default() })
+}
+
+fn tell_candidate(peer: PeerId, candidate: Candidate) -> Output {
+    send(peer, &Frame { candidate: Some(candidate), ..Frame::default() })
+}
+
+pub(super) fn offer(peer: PeerId) -> Output {
+    send(peer, &Frame { offer: Some(Offer {}), ..Frame::default() })
 }
 
 fn tell_wanted(peer: PeerId, wanted: &Verified<Wanted>) -> Output {

@@ -27,7 +27,6 @@ pub use self::{
     membership::Membership,
     status::{GatewayView, NeighbourView, ReleaseView, Status, UplinkView},
 };
-pub use crate::finder::FoundBy;
 use crate::{
     BadRow, HqClock, Instant, Lease, Rows, Save, Wanted,
     finder::{self, Finder},
@@ -36,6 +35,7 @@ use crate::{
     presence::{self, Presences, To},
     swarm::{self, Swarm},
 };
+pub use crate::{finder::FoundBy, gateway::AUXILIARY_BYTES_AFTER};
 
 const LEASE: &str = "lease.1";
 const WANTED: &str = "wanted.1";
@@ -78,6 +78,7 @@ pub enum LoadError {
 #[derive(Debug)]
 pub struct Terminal {
     me: PeerId,
+    key: SecretKey,
     hardware: Hardware,
     membership: Membership,
     trust: Trust,
@@ -118,6 +119,7 @@ impl Terminal {
         }
         let mut terminal = Self {
             me,
+            key: setup.key,
             hardware: Hardware::default(),
             clock: HqClock::new(setup.wall, membership.certificate.from, now),
             trust,
@@ -186,7 +188,10 @@ impl Terminal {
     fn route(&mut self, now: Instant, input: Input, outputs: &mut Vec<Output>) {
         match input {
             Input::Listening(addresses) => self.listen = addresses,
-            Input::Hardware(hardware) => self.hardware = hardware,
+            Input::Hardware(hardware) => {
+                self.hardware = hardware;
+                self.gateway(now, gateway::Input::Hardware(hardware), outputs);
+            }
             Input::Discovered { peer, address, by } => {
                 self.find(now, finder::Input::Found { peer, address, by }, outputs);
             }
@@ -196,7 +201,7 @@ impl Terminal {
             Input::Connected { peer, address } => self.connected(now, peer, address, outputs),
             Input::Disconnected { peer } => self.disconnected(now, peer, outputs),
             Input::Frame { peer, bytes } => self.frame(now, peer, &bytes, outputs),
-            Input::UplinkUp { hq } => self.uplink_up(hq, outputs),
+            Input::UplinkUp { hq } => self.uplink_up(now, hq, outputs),
             Input::UplinkFrame(bytes) => self.uplink_frame(now, &bytes, outputs),
             Input::UplinkDown { why } => self.uplink_down(now, why, outputs),
             Input::Standing { release, manifest, current } => {
@@ -224,6 +229,9 @@ impl Terminal {
                     self.first_neighbour_chunk.get_or_insert(now);
                 }
                 self.swarm(now, swarm::Input::Fetched { from, chunk, bytes }, outputs);
+                if let (Source::Hq, Some(rate)) = (from, self.swarm.hq_rate()) {
+                    self.gateway(now, gateway::Input::Rate(rate), outputs);
+                }
                 self.changed(now, outputs);
             }
             Input::NotFetched { from, chunk, why } => {
@@ -269,7 +277,9 @@ impl Terminal {
                 }
                 gateway::Output::Ask => outputs.push(uplink::ask_lease()),
                 gateway::Output::Spread(lease) => {
-                    outputs.push(Output::Save(Save::put(LEASE, b"", lease.signed())));
+                    if lease.part == 0 {
+                        outputs.push(Output::Save(Save::put(LEASE, b"", lease.signed())));
+                    }
                     self.clock.raise(lease.at, now);
                     self.spread_lease(&lease, outputs);
                     outputs.push(Output::Event(Event::Gateway {
@@ -282,11 +292,19 @@ impl Terminal {
                 gateway::Output::Serve => self.swarm(now, swarm::Input::HqUp, outputs),
                 gateway::Output::Rest => self.swarm(now, swarm::Input::HqDown, outputs),
                 gateway::Output::TellDark => self.spread_dark(outputs),
-                gateway::Output::GiveBack => outputs.push(uplink::give_back()),
+                gateway::Output::GiveBack(to) => outputs.push(uplink::give_back(to)),
+                gateway::Output::Offer(peer) => outputs.push(mesh::offer(peer)),
+                gateway::Output::TellCandidate(candidate) => {
+                    self.spread_candidate(candidate, outputs);
+                }
+                gateway::Output::AskUnseen(asked) => self.spread_ask_unseen(asked, outputs),
+                gateway::Output::AskPart { challenge, words } => {
+                    outputs.push(uplink::ask_part(challenge, &words));
+                }
             }
         }
-        let to = match self.gateway.holder() {
-            Some(holder) if holder == self.me && self.gateway.serving() => To::Hq,
+        let to = match self.gateway.gateway().map(|lease| lease.holder) {
+            _ if self.gateway.speaks() => To::Hq,
             Some(holder) if self.is_admitted(&holder) => To::Neighbour(holder),
             _ => To::Nobody,
         };

@@ -38,6 +38,8 @@ pub struct GatewayView {
     pub peer: PeerId,
     pub name: Option<Name>,
     pub epoch: u64,
+    /// The store's network is split: 0 is the whole store's gateway, another number that of a part.
+    pub part: u32,
     pub me: bool,
     /// It is this terminal, or an admitted neighbour.
     pub connected: bool,
@@ -86,10 +88,11 @@ pub struct ReleaseView {
 impl Terminal {
     pub fn status(&self, now: Instant) -> Status {
         let certificate = &self.membership.certificate;
-        let gateway = self.gateway.lease().map(|lease| GatewayView {
+        let gateway = self.gateway.gateway().map(|lease| GatewayView {
             peer: lease.holder,
             name: self.name_of(&lease.holder),
             epoch: lease.epoch,
+            part: lease.part,
             me: lease.holder == self.me,
             connected: lease.holder == self.me || self.is_admitted(&lease.holder),
         });
@@ -101,7 +104,7 @@ impl Terminal {
             hardware: self.hardware,
             gateway,
             uplink: match self.uplink {
-                Uplink::Up if self.gateway.serving() => UplinkView::Up,
+                Uplink::Up if self.gateway.speaks() => UplinkView::Up,
                 Uplink::Up | Uplink::Opening | Uplink::Greeting { .. } => UplinkView::Connecting,
                 Uplink::Down => UplinkView::None,
             },
@@ -169,7 +172,7 @@ impl Terminal {
     }
 
     fn neighbour_views(&self) -> Vec<NeighbourView> {
-        let holder = self.gateway.holder();
+        let holder = self.gateway.gateway().map(|lease| lease.holder);
         let connected = self.neighbours.iter().map(|(peer, neighbour)| NeighbourView {
             peer: *peer,
             name: self.name_of(peer),

@@ -3,19 +3,21 @@
 //! The terminal greets first. It takes nothing from the other end until a welcome shows that the key
 //! which the handshake proved is vouched for by the chain root.
 
-use storemesh_keys::{PeerId, PublicKey, Timestamp, Trust};
+use std::time::Duration;
+
+use storemesh_keys::{Authored, PeerId, PublicKey, Timestamp, Trust};
 
 use super::{Event, Output, Source, Terminal};
 use crate::{
-    Instant, finder,
+    Instant, Unseen, finder,
     gateway::{self, ToldBy},
     terminal::FoundBy,
     wire::{
         self, CONTROL_MAX,
         mesh::Presence,
         uplink::{
-            ADDRESSES_MAX, AskLease, FromHq, GiveBack, Hello, Report, TERMINALS_MAX, TerminalState,
-            ToHq, Welcome,
+            ADDRESSES_MAX, AskLease, AskPart, FromHq, GiveBack, Hello, Report, TERMINALS_MAX,
+            TerminalState, ToHq, Welcome, Word,
         },
     },
 };
@@ -27,6 +29,8 @@ pub(super) enum Uplink {
     /// The other end holds this key; whether it is HQ's is not known yet.
     Greeting {
         hq: PublicKey,
+        /// When our hello went out.
+        since: Instant,
     },
     Up,
 }
@@ -61,11 +65,11 @@ pub(super) fn vouches(
 }
 
 impl Terminal {
-    pub(super) fn uplink_up(&mut self, hq: PublicKey, outputs: &mut Vec<Output>) {
+    pub(super) fn uplink_up(&mut self, now: Instant, hq: PublicKey, outputs: &mut Vec<Output>) {
         if self.uplink != Uplink::Opening {
             return;
         }
-        self.uplink = Uplink::Greeting { hq };
+        self.uplink = Uplink::Greeting { hq, since: now };
         let mut listen = self.listen.clone();
         listen.truncate(ADDRESSES_MAX);
         let certificate = Some(self.membership.certificate.signed().clone());
@@ -99,7 +103,7 @@ impl Terminal {
     }
 
     fn hear_hq(&mut self, now: Instant, frame: FromHq, outputs: &mut Vec<Output>) {
-        if let Uplink::Greeting { hq } = self.uplink {
+        if let Uplink::Greeting { hq, since } = self.uplink {
             let Some(welcome) = &frame.welcome else {
                 self.hang_up(now, "spoke before its welcome".to_owned(), outputs);
                 return;
@@ -109,7 +113,7 @@ impl Terminal {
                 return;
             }
             self.uplink = Uplink::Up;
-            self.welcomed(now, welcome, outputs);
+            self.welcomed(now, welcome, now.since(since), outputs);
         }
         if let Some(refused) = frame.refused {
             self.hq_not_reached = Some(refused.why.clone());
@@ -125,18 +129,27 @@ impl Terminal {
         if let Some(lease) = frame.lease {
             match self.verify_lease(now, &lease) {
                 Ok(lease) => {
-                    let told_by = ToldBy::Hq;
+                    let told_by = ToldBy::Hq { challenge: frame.challenge };
                     self.gateway(now, gateway::Input::Lease { lease, told_by }, outputs);
                 }
                 Err(why) => outputs.push(Output::Reject { from: Source::Hq, why }),
             }
+        }
+        if let Some(epoch) = frame.ended {
+            self.gateway(now, gateway::Input::Ended { epoch }, outputs);
         }
         if let Some(wanted) = frame.wanted {
             self.hear_wanted(now, Source::Hq, &wanted, outputs);
         }
     }
 
-    fn welcomed(&mut self, now: Instant, welcome: &Welcome, outputs: &mut Vec<Output>) {
+    fn welcomed(
+        &mut self,
+        now: Instant,
+        welcome: &Welcome,
+        delay: Duration,
+        outputs: &mut Vec<Output>,
+    ) {
         self.hq_not_reached = None;
         for terminal in welcome.terminals.iter().take(TERMINALS_MAX) {
             self.names.insert(terminal.peer, terminal.name.clone());
@@ -149,7 +162,7 @@ impl Terminal {
                 }
             }
         }
-        self.gateway(now, gateway::Input::UplinkReady, outputs);
+        self.gateway(now, gateway::Input::UplinkReady { delay }, outputs);
     }
 
     /// As the gateway: how this terminal and its neighbours are.
@@ -158,7 +171,9 @@ impl Terminal {
         let states =
             neighbours.into_iter().map(|(peer, presence)| TerminalState { peer, presence });
         let terminals = std::iter::once(mine).chain(states).take(TERMINALS_MAX).collect();
-        outputs.push(send(&ToHq { report: Some(Report { terminals }), ..ToHq::default() }));
+        let Some(epoch) = self.gateway.speaks_by().map(|lease| lease.epoch) else { return };
+        let report = Some(Report { terminals, epoch });
+        outputs.push(send(&ToHq { report, ..ToHq::default() }));
     }
 
     fn hang_up(&mut self, now: Instant, why: String, outputs: &mut Vec<Output>) {
@@ -172,8 +187,14 @@ pub(super) fn ask_lease() -> Output {
     send(&ToHq { ask_lease: Some(AskLease {}), ..ToHq::default() })
 }
 
-pub(super) fn give_back() -> Output {
-    send(&ToHq { give_back: Some(GiveBack {}), ..ToHq::default() })
+pub(super) fn give_back(to: Option<PeerId>) -> Output {
+    send(&ToHq { give_back: Some(GiveBack { to }), ..ToHq::default() })
+}
+
+pub(super) fn ask_part(challenge: u64, words: &[Authored<Unseen>]) -> Output {
+    let word = |word: &Authored<Unseen>| Word { by: word.author(), unseen: word.signed().clone() };
+    let words = words.iter().map(word).take(TERMINALS_MAX).collect();
+    send(&ToHq { ask_part: Some(AskPart { challenge, words }), ..ToHq::default() })
 }
 
 fn send(frame: &ToHq) -> Output {

@@ -7,11 +7,11 @@ use core::net::SocketAddr;
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
-use storemesh_keys::{Certificate, HqSigned, Name, PeerId};
+use storemesh_keys::{Certificate, HqSigned, Name, PeerId, Signed};
 
 use crate::{
     content::{Bits, ListId},
-    statements::{Lease, Wanted},
+    statements::{Lease, Unseen, Wanted},
     wire::addr,
 };
 
@@ -56,12 +56,68 @@ pub struct Frame {
     /// I hold the lease, and do not reach HQ.
     #[n(6)]
     pub dark: Option<Dark>,
+    /// What the sender would be as a gateway; replaces what it said before.
+    #[n(8)]
+    pub candidate: Option<Candidate>,
+    /// I hold the lease, and you would be the better gateway: ask HQ for it.
+    #[n(9)]
+    pub offer: Option<Offer>,
+    /// Do you see the holder of this lease?
+    #[n(10)]
+    pub ask_unseen: Option<AskUnseen>,
+    /// The answer.
+    #[n(11)]
+    pub unseen: Option<UnseenAnswer>,
 }
 
 /// The lease holder's word that it does not reach HQ.
 #[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
 #[cbor(map)]
 pub struct Dark {}
+
+/// What decides, in this order, which terminal of a store should be its gateway.
+#[derive(Clone, Copy, Debug, Default, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Candidate {
+    #[n(0)]
+    pub wired: bool,
+    /// It does not run on a battery.
+    #[n(1)]
+    pub mains: bool,
+    /// From its hello to HQ's welcome, at its last call; none before the first.
+    #[n(2)]
+    pub delay_ms: Option<u32>,
+    /// What HQ's chunks came with when it last fetched any.
+    #[n(3)]
+    pub bytes_per_s: Option<u64>,
+    #[n(4)]
+    pub uptime_s: u32,
+}
+
+/// The lease holder's word that HQ will grant the lease to the receiver when it asks.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Offer {}
+
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct AskUnseen {
+    #[n(0)]
+    pub generation: u64,
+    #[n(1)]
+    pub epoch: u64,
+    /// HQ's number for the asker's call.
+    #[n(2)]
+    pub challenge: u64,
+}
+
+#[derive(Clone, Debug, Encode, Decode, PartialEq)]
+#[cbor(map)]
+pub struct UnseenAnswer {
+    /// Signed by the sender; none when it sees the holder, or knows another lease.
+    #[n(0)]
+    pub word: Option<Signed<Unseen>>,
+}
 
 /// Who I am, and where else I can be reached.
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]

@@ -4,8 +4,11 @@ use storemesh_keys::{PeerId, Signed};
 
 use super::{
     bulk, decode, encode,
-    mesh::{self, Dark, Got, Have, Phase, Presence, ProductState},
-    uplink::{self, AskLease, GiveBack, Known, Refused, Report, TerminalState},
+    mesh::{
+        self, AskUnseen, Candidate, Dark, Got, Have, Offer, Phase, Presence, ProductState,
+        UnseenAnswer,
+    },
+    uplink::{self, AskLease, AskPart, GiveBack, Known, Refused, Report, TerminalState},
 };
 use crate::{
     content::{Bits, ChunkId, ListId},
@@ -65,6 +68,18 @@ fn frames_of_the_mesh() {
         "a105a10081a80063706f7301613202613103030404050506060703",
     );
     golden(&mesh::Frame { dark: Some(Dark {}), ..frame() }, "a106a0");
+    let candidate = Some(Candidate {
+        wired: true,
+        mains: false,
+        delay_ms: Some(40),
+        bytes_per_s: None,
+        uptime_s: 60,
+    });
+    golden(&mesh::Frame { candidate, ..frame() }, "a108a400f501f402182804183c");
+    golden(&mesh::Frame { offer: Some(Offer {}), ..frame() }, "a109a0");
+    let ask_unseen = Some(AskUnseen { generation: 1, epoch: 2, challenge: 3 });
+    golden(&mesh::Frame { ask_unseen, ..frame() }, "a10aa3000101020203");
+    golden(&mesh::Frame { unseen: Some(UnseenAnswer { word: None }), ..frame() }, "a10ba0");
 }
 
 #[test]
@@ -81,16 +96,23 @@ fn frames_of_the_uplink() {
     golden(&uplink::ToHq { ask_lease: Some(AskLease {}), ..frame() }, "a102a0");
     let terminals = vec![TerminalState { peer: peer(7), presence: Presence::default() }];
     golden(
-        &uplink::ToHq { report: Some(Report { terminals }), ..frame() },
-        &format!("a103a10081a2005820{}01a10080", "07".repeat(32)),
+        &uplink::ToHq { report: Some(Report { terminals, epoch: 5 }), ..frame() },
+        &format!("a103a20081a2005820{}01a100800105", "07".repeat(32)),
     );
     golden(&uplink::ToHq { pong: Some(9), ..frame() }, "a10409");
-    golden(&uplink::ToHq { give_back: Some(GiveBack {}), ..frame() }, "a105a0");
+    golden(&uplink::ToHq { give_back: Some(GiveBack { to: None }), ..frame() }, "a105a0");
+    let to = Some(GiveBack { to: Some(peer(7)) });
+    let back = format!("a105a1005820{}", "07".repeat(32));
+    golden(&uplink::ToHq { give_back: to, ..frame() }, &back);
+    let ask_part = Some(AskPart { challenge: 9, words: Vec::new() });
+    golden(&uplink::ToHq { ask_part, ..frame() }, "a107a200090180");
 
     let frame = uplink::FromHq::default;
     let refused = Some(Refused { why: "no".to_owned() });
     golden(&uplink::FromHq { refused, ..frame() }, "a102a100626e6f");
     golden(&uplink::FromHq { ping: Some(9), ..frame() }, "a10509");
+    golden(&uplink::FromHq { challenge: Some(9), ..frame() }, "a10609");
+    golden(&uplink::FromHq { ended: Some(9), ..frame() }, "a10709");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use storemesh_keys::{
 };
 
 use crate::{
-    statements::{Lease, Wanted},
+    statements::{Lease, Unseen, Wanted},
     wire::{addr, mesh::Presence},
 };
 
@@ -38,6 +38,8 @@ pub struct ToHq {
     /// The holder of the lease gives it back.
     #[n(5)]
     pub give_back: Option<GiveBack>,
+    #[n(7)]
+    pub ask_part: Option<AskPart>,
 }
 
 /// I hold an invitation and want a certificate.
@@ -67,10 +69,36 @@ pub struct Hello {
 #[cbor(map)]
 pub struct AskLease {}
 
-/// I hold the lease and am about to stop.
+/// I hold the lease and am about to stop, or would rather see another hold it.
 #[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
 #[cbor(map)]
-pub struct GiveBack {}
+pub struct GiveBack {
+    /// Whom HQ should grant it to; until that one asks, the sender goes on.
+    #[n(0)]
+    pub to: Option<PeerId>,
+}
+
+/// I and my neighbours do not see the gateway: may I be it for this part of the store?
+#[derive(Clone, Debug, Encode, Decode, PartialEq)]
+#[cbor(map)]
+pub struct AskPart {
+    /// The number that came with HQ's answer to `ask_lease`.
+    #[n(0)]
+    pub challenge: u64,
+    /// Of all the asker's neighbours.
+    #[n(1)]
+    pub words: Vec<Word>,
+}
+
+/// What a neighbour has signed.
+#[derive(Clone, Debug, Encode, Decode, PartialEq)]
+#[cbor(map)]
+pub struct Word {
+    #[n(0)]
+    pub by: PeerId,
+    #[n(1)]
+    pub unseen: Signed<Unseen>,
+}
 
 /// How the terminals of the store are, those the gateway sees.
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]
@@ -78,6 +106,9 @@ pub struct GiveBack {}
 pub struct Report {
     #[n(0)]
     pub terminals: Vec<TerminalState>,
+    /// Of the lease by which the sender reports: an older one does not speak for the store.
+    #[n(1)]
+    pub epoch: u64,
 }
 
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]
@@ -106,6 +137,13 @@ pub struct FromHq {
     /// Another terminal asks for the lease: is its holder there? To be answered at once.
     #[n(5)]
     pub ping: Option<u64>,
+    /// Comes with a lease that another holds: whoever does not see that gateway may have its
+    /// neighbours sign this number, and ask for an auxiliary lease.
+    #[n(6)]
+    pub challenge: Option<u64>,
+    /// The auxiliary lease of this epoch has ended.
+    #[n(7)]
+    pub ended: Option<u64>,
 }
 
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]

@@ -59,7 +59,8 @@ pub(super) struct HqProgram {
     running: bool,
     pending: Option<(Vec<Save>, Vec<Output>)>,
     links: BTreeSet<LinkId>,
-    admitted: BTreeSet<LinkId>,
+    /// HQ serves chunks on these.
+    fetching: BTreeSet<LinkId>,
 }
 
 /// What an operator wants until it is done.
@@ -121,7 +122,7 @@ impl World {
             running: false,
             pending: None,
             links: BTreeSet::new(),
-            admitted: BTreeSet::new(),
+            fetching: BTreeSet::new(),
         });
         self.trace.step("hq", format!("{} starts", micros(now)));
         self.paths_changed();
@@ -309,17 +310,18 @@ impl World {
                 }
                 Output::Close { link, .. } => {
                     program.links.remove(&link);
-                    program.admitted.remove(&link);
+                    program.fetching.remove(&link);
                     self.hang_up_from(Node::Hq, link);
                     self.push_hq(Input::Disconnected { link });
                 }
-                Output::Admitted { link, .. } => {
+                Output::Fetching { link, may: true } => {
                     if program.links.contains(&link) {
-                        program.admitted.insert(link);
+                        program.fetching.insert(link);
                     }
                 }
+                Output::Fetching { link, may: false } => _ = program.fetching.remove(&link),
                 Output::Answer { ticket, answer } => self.told(ticket, answer),
-                Output::Gateway { .. } | Output::Enrolled { .. } => {}
+                Output::Admitted { .. } | Output::Gateway { .. } | Output::Enrolled { .. } => {}
             }
         }
         let boot = self.hq.boot;
@@ -348,7 +350,7 @@ impl World {
 
     pub(super) fn hq_link_down(&mut self, link: ConnId) {
         let Some(program) = &mut self.hq.program else { return };
-        program.admitted.remove(&link);
+        program.fetching.remove(&link);
         if program.links.remove(&link) {
             self.push_hq(Input::Disconnected { link });
         }
@@ -369,7 +371,7 @@ impl World {
 
     fn hq_serves(&mut self, link: ConnId, id: u64, chunk: ChunkRef) {
         let Some(program) = &self.hq.program else { return };
-        let what = if !program.admitted.contains(&link) {
+        let what = if !program.fetching.contains(&link) {
             What::Reset
         } else if self.hq.chunks.contains(&chunk.id) {
             What::Right(chunk.stored)

@@ -2,20 +2,27 @@
 //!
 //! A lease is granted to whoever asks while nobody holds it or its holder has no connection to HQ.
 //! A holder that has one is pinged: if it answers within [`SILENCE`] it keeps the lease, and those
-//! that asked are told of it; if not, the first that asked is granted it. The epoch rises at every
-//! change of holder, is saved before the grant goes out, and never falls, so of two terminals that
-//! believe themselves gateway everybody can tell the older one. Asking twice is harmless.
+//! that asked are told of it; if not, the first that asked is granted it. A holder may give it back,
+//! for anybody or for one terminal. The epoch rises at every change of holder, is saved before the
+//! grant goes out, and never falls, so of two terminals that believe themselves gateway everybody can
+//! tell the older one, and HQ takes reports for the store from the newest alone. Asking twice is
+//! harmless. For stores whose network is split see [`parts`].
 //!
 //! A holder that lives and is only slow to answer loses the lease; it hears so at once, and that
 //! costs bandwidth, never correctness.
 
+mod parts;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use storemesh_keys::{Expiry, HqSigned, HqSigner, Name, PeerId, Timestamp, Trust, Verified};
 
+use self::parts::Parts;
 use crate::{BadRow, Instant, Lease, Rows, Save};
 
 pub(super) const LEASES: &str = "leases.1";
@@ -35,8 +42,15 @@ pub(super) struct Leases {
 #[derive(Debug)]
 struct Held {
     lease: Verified<Lease>,
+    /// The highest epoch of all that were granted in this store.
+    top: u64,
     /// The holder has given it back.
     free: bool,
+    /// The holder wants this terminal to have it.
+    promised: Option<PeerId>,
+    /// Whom the holder has named in its last report under this lease, and itself.
+    sees: Option<BTreeSet<PeerId>>,
+    parts: Parts,
 }
 
 /// A holder that has been asked whether it is there.
@@ -51,28 +65,55 @@ struct Ping {
 /// What is to be told to whom.
 #[derive(Debug)]
 pub(super) enum Ruling {
-    /// `to` holds the lease; `save` when that is new.
+    /// `to` holds this lease; `save` when that is new.
     Granted { to: PeerId, lease: Verified<Lease>, save: Option<Save> },
-    /// Somebody else than `to` does, and is there.
-    Held { to: PeerId, lease: Verified<Lease> },
+    /// Somebody else than `to` does, and is there. With the number `to` may ask for an auxiliary one.
+    Held { to: PeerId, lease: Verified<Lease>, challenge: Option<u64> },
+    /// The auxiliary lease that `to` held is no more.
+    Ended { to: PeerId, epoch: u64 },
     /// The holder is to show that it is there.
     Ping { holder: PeerId, number: u64 },
 }
 
 impl Leases {
     pub(super) fn load(rows: &Rows, trust: &Trust) -> Result<Self, BadRow> {
-        let mut by_store = BTreeMap::new();
+        let mut leases = Vec::new();
         for row in rows.read::<HqSigned<Lease>>(LEASES) {
             let (_, signed) = row?;
             let why = |why| BadRow { table: LEASES.to_owned(), why: format!("{why}") };
-            let lease = signed.verify(trust, Timestamp(0), Expiry::Ignored).map_err(why)?;
-            by_store.insert(lease.store.clone(), Held { lease, free: false });
+            leases.push(signed.verify(trust, Timestamp(0), Expiry::Ignored).map_err(why)?);
+        }
+        let (whole, parts): (Vec<_>, Vec<_>) = leases.into_iter().partition(|l| l.part == 0);
+        let whole = whole.into_iter().map(|lease| (lease.store.clone(), Held::new(lease)));
+        let mut by_store: BTreeMap<Name, Held> = whole.collect();
+        // Auxiliary leases end with HQ's program; their epochs are not given again.
+        for part in parts {
+            if let Some(held) = by_store.get_mut(&part.store) {
+                held.top = held.top.max(part.epoch);
+            }
         }
         Ok(Self { by_store, pings: BTreeMap::new(), next_ping: 1 })
     }
 
+    /// The lease for the whole of a store.
+    pub(super) fn whole(&self, store: &Name) -> Option<&Verified<Lease>> {
+        self.by_store.get(store).map(|held| &held.lease)
+    }
+
     pub(super) fn holder(&self, store: &Name) -> Option<PeerId> {
-        self.by_store.get(store).map(|held| held.lease.holder)
+        self.whole(store).map(|lease| lease.holder)
+    }
+
+    /// Whether `peer` holds the store's lease, or an auxiliary one.
+    pub(super) fn speaks(&self, store: &Name, peer: PeerId) -> bool {
+        let held = self.by_store.get(store);
+        held.is_some_and(|held| held.lease.holder == peer || held.parts.held_by(peer).is_some())
+    }
+
+    /// Whether HQ serves chunks to `peer`.
+    pub(super) fn may_fetch(&self, store: &Name, peer: PeerId) -> bool {
+        let held = self.by_store.get(store);
+        held.is_some_and(|held| held.lease.holder == peer || held.parts.may_fetch(peer))
     }
 
     /// `asker` wants the lease; `holder` says whether the terminal that has it is connected.
@@ -84,41 +125,126 @@ impl Leases {
         store: &Name,
         asker: PeerId,
         holder: Holder,
-    ) -> Option<Ruling> {
-        let Some(Held { lease, free }) = self.by_store.get_mut(store) else {
-            return Some(self.grant(wall, signer, store, asker));
+    ) -> Vec<Ruling> {
+        let Some(held) = self.by_store.get_mut(store) else {
+            return self.grant(wall, signer, store, asker);
         };
-        if lease.holder == asker {
-            *free = false;
-            return Some(Ruling::Granted { to: asker, lease: lease.clone(), save: None });
+        if held.lease.holder == asker {
+            (held.free, held.promised) = (false, None);
+            let lease = held.lease.clone();
+            return vec![Ruling::Granted { to: asker, lease, save: None }];
         }
-        if *free || holder == Holder::Away {
-            return Some(self.grant(wall, signer, store, asker));
+        if held.free || held.promised == Some(asker) || holder == Holder::Away {
+            return self.grant(wall, signer, store, asker);
         }
         if let Some(ping) = self.pings.get_mut(store) {
             if ping.askers.len() < ASKERS_MAX && !ping.askers.contains(&asker) {
                 ping.askers.push(asker);
             }
-            return None;
+            return Vec::new();
         }
-        let (number, holder) = (self.next_ping, lease.holder);
+        let (number, holder) = (self.next_ping, held.lease.holder);
         self.next_ping += 1;
         let ping = Ping { number, until: now + SILENCE, askers: vec![asker] };
         self.pings.insert(store.clone(), ping);
-        Some(Ruling::Ping { holder, number })
+        vec![Ruling::Ping { holder, number }]
     }
 
-    /// The holder is there: who asked is told so.
-    pub(super) fn answered(&mut self, store: &Name, peer: PeerId, number: u64) -> Vec<Ruling> {
-        let Some(held) = self.by_store.get(store).filter(|held| held.lease.holder == peer) else {
+    /// A terminal has shown that neither it nor its neighbours see the holder.
+    pub(super) fn ask_part(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        signer: &HqSigner,
+        store: &Name,
+        alone: Alone,
+    ) -> Vec<Ruling> {
+        let Some(held) = self.by_store.get_mut(store) else { return Vec::new() };
+        let Alone { asker, challenge, neighbours: mut members } = alone;
+        let whole =
+            |held: &Held| Ruling::Held { to: asker, lease: held.lease.clone(), challenge: None };
+        members.insert(asker);
+        // No report yet: the gateway has only just been granted the lease, and may see them all.
+        let apart = held.sees.as_ref().is_some_and(|sees| sees.is_disjoint(&members));
+        if !held.parts.take_challenge(asker, challenge) || !apart {
+            return vec![whole(held)];
+        }
+        if let Some(lease) = held.parts.lease_of(&members) {
+            return vec![Ruling::Held { to: asker, lease: lease.clone(), challenge: None }];
+        }
+        let Some(number) = held.parts.free_number() else { return vec![whole(held)] };
+        held.top += 1;
+        let lease = sign(wall, signer, store, number, held.top, asker);
+        held.parts.granted(now, lease.clone(), members);
+        let save = Some(Save::put(LEASES, &row(store, number), lease.signed()));
+        vec![Ruling::Granted { to: asker, lease, save }]
+    }
+
+    /// The holder is there: who asked is told so, or of the gateway of their part.
+    pub(super) fn answered(
+        &mut self,
+        wall: Timestamp,
+        store: &Name,
+        peer: PeerId,
+        number: u64,
+    ) -> Vec<Ruling> {
+        let Some(held) = self.by_store.get_mut(store).filter(|held| held.lease.holder == peer)
+        else {
             return Vec::new();
         };
         if self.pings.get(store).is_none_or(|ping| ping.number != number) {
             return Vec::new();
         }
         let ping = self.pings.remove(store).expect("just looked at");
-        let told = |to| Ruling::Held { to, lease: held.lease.clone() };
+        let told = |to| match held.parts.lease_of(&BTreeSet::from([to])) {
+            Some(lease) if lease.holder == to => {
+                Ruling::Granted { to, lease: lease.clone(), save: None }
+            }
+            Some(lease) => Ruling::Held { to, lease: lease.clone(), challenge: None },
+            None => {
+                let challenge = Some(held.parts.challenge(wall, to));
+                Ruling::Held { to, lease: held.lease.clone(), challenge }
+            }
+        };
         ping.askers.into_iter().map(told).collect()
+    }
+
+    /// A terminal reports on those it sees, by its lease of this epoch; none when it has no such
+    /// lease (any more), and must not be believed.
+    pub(super) fn reported(
+        &mut self,
+        store: &Name,
+        peer: PeerId,
+        epoch: u64,
+        mut sees: BTreeSet<PeerId>,
+    ) -> Option<Vec<Ruling>> {
+        let held = self.by_store.get_mut(store)?;
+        sees.insert(peer);
+        if (held.lease.holder, held.lease.epoch) == (peer, epoch) {
+            held.sees = Some(sees);
+        } else if !held.parts.reported(peer, epoch, &sees) {
+            return None;
+        }
+        let met = held.sees.as_ref().map(|sees| held.parts.end_those_that_meet(sees));
+        Some(met.unwrap_or_default().into_iter().map(ended).collect())
+    }
+
+    /// Whom `peer` alone has named as a gateway: nobody reports on these once it is gone.
+    pub(super) fn seen_by(&self, store: &Name, peer: PeerId) -> BTreeSet<PeerId> {
+        let Some(held) = self.by_store.get(store) else { return BTreeSet::new() };
+        if held.lease.holder == peer {
+            held.sees.clone().unwrap_or_default()
+        } else {
+            held.parts.members(peer).cloned().unwrap_or_default()
+        }
+    }
+
+    /// Whom the store's other gateways than `peer` have named.
+    pub(super) fn seen_by_others(&self, store: &Name, peer: PeerId) -> BTreeSet<PeerId> {
+        let holders = self.by_store.get(store).into_iter().flat_map(|held| {
+            held.parts.holders().chain([held.lease.holder]).filter(|holder| *holder != peer)
+        });
+        holders.flat_map(|holder| self.seen_by(store, holder)).collect()
     }
 
     /// The holder has hung up, or gives the lease back: who asked need not wait.
@@ -130,34 +256,49 @@ impl Leases {
         peer: PeerId,
         back: GivenBack,
     ) -> Vec<Ruling> {
-        let Some(held) = self.by_store.get_mut(store).filter(|held| held.lease.holder == peer)
-        else {
-            return Vec::new();
-        };
-        held.free |= back == GivenBack::Yes;
+        let Some(held) = self.by_store.get_mut(store) else { return Vec::new() };
+        if held.lease.holder != peer {
+            return held.parts.end_of(peer).into_iter().map(ended).collect();
+        }
+        match back {
+            GivenBack::ToNobody => held.free = true,
+            GivenBack::To(other) => {
+                // It goes on until the other asks.
+                held.promised = Some(other);
+                return Vec::new();
+            }
+            GivenBack::No => {}
+        }
         self.pass_on(wall, signer, store)
     }
 
-    /// Grants what a silent holder has lost.
+    /// Grants what a silent holder has lost; names each store in which something has changed.
     pub(super) fn due(
         &mut self,
         now: Instant,
         wall: Timestamp,
         signer: &HqSigner,
-    ) -> Vec<(Name, Ruling)> {
+    ) -> Vec<(Name, Vec<Ruling>)> {
         let late = |(store, ping): (&Name, &Ping)| (ping.until <= now).then(|| store.clone());
         let late: Vec<Name> = self.pings.iter().filter_map(late).collect();
-        let mut rulings = Vec::new();
+        let mut changed = Vec::new();
         for store in late {
-            let passed = self.pass_on(wall, signer, &store);
-            rulings.extend(passed.into_iter().map(|ruling| (store.clone(), ruling)));
+            let rulings = self.pass_on(wall, signer, &store);
+            changed.push((store, rulings));
         }
-        rulings
+        for (store, held) in &mut self.by_store {
+            if held.parts.ripen(now) {
+                changed.push((store.clone(), Vec::new()));
+            }
+        }
+        changed
     }
 
     /// When [`Leases::due`] has something to do.
     pub(super) fn deadline(&self) -> Instant {
-        self.pings.values().map(|ping| ping.until).min().unwrap_or(Instant::NEVER)
+        let pings = self.pings.values().map(|ping| ping.until);
+        let parts = self.by_store.values().map(|held| held.parts.deadline());
+        pings.chain(parts).min().unwrap_or(Instant::NEVER)
     }
 
     /// To the first that asked; the others and the former holder are told.
@@ -166,29 +307,82 @@ impl Leases {
         let former = self.holder(store);
         let mut askers = ping.askers.into_iter();
         let Some(first) = askers.next() else { return Vec::new() };
-        let granted = self.grant(wall, signer, store, first);
-        let Ruling::Granted { lease, .. } = &granted else { return vec![granted] };
-        let told = |to| Ruling::Held { to, lease: lease.clone() };
-        let told: Vec<Ruling> = askers.chain(former).map(told).collect();
-        std::iter::once(granted).chain(told).collect()
+        let mut rulings = self.grant(wall, signer, store, first);
+        if let Some(lease) = self.whole(store).cloned() {
+            // The former holder has heard of it by `grant`.
+            let others = askers.filter(|to| Some(*to) != former);
+            let held = |to| Ruling::Held { to, lease: lease.clone(), challenge: None };
+            rulings.extend(others.map(held));
+        }
+        rulings
     }
 
-    fn grant(&mut self, wall: Timestamp, signer: &HqSigner, store: &Name, to: PeerId) -> Ruling {
-        let described = signer.described();
-        let lease = signer.sign(&Lease {
-            chain: described.chain,
-            store: store.clone(),
-            part: 0,
-            generation: described.generation,
-            epoch: self.by_store.get(store).map_or(1, |held| held.lease.epoch + 1),
-            holder: to,
-            at: wall,
-        });
-        let save = Save::put(LEASES, store.as_ref().as_bytes(), lease.signed());
-        self.by_store.insert(store.clone(), Held { lease: lease.clone(), free: false });
+    /// To `to`; the former holder is told, and auxiliary leases end.
+    fn grant(
+        &mut self,
+        wall: Timestamp,
+        signer: &HqSigner,
+        store: &Name,
+        to: PeerId,
+    ) -> Vec<Ruling> {
         self.pings.remove(store);
-        Ruling::Granted { to, lease, save: Some(save) }
+        let former = self.by_store.remove(store);
+        let epoch = former.as_ref().map_or(1, |held| held.top + 1);
+        let lease = sign(wall, signer, store, 0, epoch, to);
+        let save = Some(Save::put(LEASES, &row(store, 0), lease.signed()));
+        self.by_store.insert(store.clone(), Held::new(lease.clone()));
+        let mut rulings = vec![Ruling::Granted { to, lease: lease.clone(), save }];
+        if let Some(mut former) = former {
+            rulings.push(Ruling::Held { to: former.lease.holder, lease, challenge: None });
+            let others = former.parts.end_all().into_iter().filter(|part| part.holder != to);
+            rulings.extend(others.map(ended));
+        }
+        rulings
     }
+}
+
+impl Held {
+    fn new(lease: Verified<Lease>) -> Self {
+        let (top, parts) = (lease.epoch, Parts::default());
+        Self { lease, top, free: false, promised: None, sees: None, parts }
+    }
+}
+
+fn sign(
+    wall: Timestamp,
+    signer: &HqSigner,
+    store: &Name,
+    part: u32,
+    epoch: u64,
+    holder: PeerId,
+) -> Verified<Lease> {
+    let described = signer.described();
+    let (chain, generation) = (described.chain, described.generation);
+    let store = store.clone();
+    signer.sign(&Lease { chain, store, part, generation, epoch, holder, at: wall })
+}
+
+/// The key of a saved lease: the store's name, and behind a byte that no name has the part's number.
+fn row(store: &Name, part: u32) -> Vec<u8> {
+    let mut key = store.as_ref().as_bytes().to_vec();
+    if part > 0 {
+        key.push(0);
+        key.extend(part.to_be_bytes());
+    }
+    key
+}
+
+fn ended(lease: Verified<Lease>) -> Ruling {
+    Ruling::Ended { to: lease.holder, epoch: lease.epoch }
+}
+
+/// A terminal that does not see the holder, and the neighbours that have signed that they do not
+/// either, over that number.
+#[derive(Debug)]
+pub(super) struct Alone {
+    pub(super) asker: PeerId,
+    pub(super) challenge: u64,
+    pub(super) neighbours: BTreeSet<PeerId>,
 }
 
 /// Whether the terminal that holds a lease is connected to HQ.
@@ -198,9 +392,10 @@ pub(super) enum Holder {
     Away,
 }
 
-/// Whether a holder that goes gave the lease back.
+/// Whether a holder that goes gave the lease back, and for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GivenBack {
-    Yes,
     No,
+    ToNobody,
+    To(PeerId),
 }
