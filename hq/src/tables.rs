@@ -64,7 +64,10 @@ pub(crate) fn fleet(rows: &[FleetRow], now_ms: u64) -> String {
             or_dash(&row.product),
             or_dash(&row.running),
             or_dash(&row.wanted),
-            or_dash(&row.phase),
+            match (&row.phase, row.bytes_lacking) {
+                (Some(phase), Some(lacking)) => format!("{phase} ({} lacking)", bytes(lacking)),
+                (phase, _) => or_dash(phase),
+            },
             chunks,
             bytes(row.bytes_from_hq),
             bytes(row.bytes_from_neighbours),
@@ -142,6 +145,7 @@ mod tests {
             chunks_total: 0,
             bytes_from_hq: 0,
             bytes_from_neighbours: 0,
+            bytes_lacking: None,
             seen_ms: None,
         };
         let text = fleet(&[row], 0);

@@ -102,6 +102,12 @@ pub(crate) struct RunFlags {
         value_name = "IP:PORT"
     )]
     pub(crate) neighbours: Vec<SocketAddr>,
+    /// How many bytes releases and chunks may take in the data folder; 0 for no limit [default: 0]
+    #[arg(long, env = "STOREMESH_DISK_QUOTA_BYTES", value_name = "BYTES")]
+    pub(crate) disk_quota_bytes: Option<u64>,
+    /// How many bytes of the disk downloads leave free, for sales and the system [default: 256 MiB]
+    #[arg(long, env = "STOREMESH_DISK_RESERVE_BYTES", value_name = "BYTES")]
+    pub(crate) disk_reserve_bytes: Option<u64>,
     /// End when stdin does
     #[arg(long)]
     pub(crate) end_with_stdin: bool,

@@ -12,13 +12,16 @@ use std::{
 use serde::Deserialize;
 use storemesh_host::config;
 
-use crate::cli::RunFlags;
+use crate::{cli::RunFlags, disk::Limits};
 
 /// The file within the data folder.
 pub(crate) const FILE: &str = "storemesh.toml";
 pub(crate) const EXAMPLE: &str = include_str!("storemesh.example.toml");
 const MESH_PORT: u16 = 7410;
 const API_PORT: u16 = 7411;
+/// Two weeks of a busy till's sales take some 60 MB, the database that notes them as much again, and
+/// the system wants to write its log.
+const DISK_RESERVE_BYTES: u64 = 256 << 20;
 
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +32,8 @@ pub(crate) struct Config {
     mdns: Option<bool>,
     hq_list: Option<bool>,
     neighbours: Option<Vec<SocketAddr>>,
+    disk_quota_bytes: Option<u64>,
+    disk_reserve_bytes: Option<u64>,
 }
 
 /// What `run` goes by.
@@ -41,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) mdns: bool,
     pub(crate) hq_list: bool,
     pub(crate) neighbours: Vec<SocketAddr>,
+    pub(crate) disk: Limits,
 }
 
 pub(crate) fn path(data: &Path) -> PathBuf {
@@ -58,6 +64,8 @@ impl Settings {
         }
         let listen = unless_empty(flags.listen).or(file.listen.and_then(unless_empty));
         let neighbours = unless_empty(flags.neighbours).or(file.neighbours);
+        let quota = flags.disk_quota_bytes.or(file.disk_quota_bytes);
+        let reserve = flags.disk_reserve_bytes.or(file.disk_reserve_bytes);
         // IPv4 first: where a kernel has no IPv6, that is what is listened on.
         let all = || vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
         Self {
@@ -67,6 +75,10 @@ impl Settings {
             mdns: !flags.no_mdns && file.mdns.unwrap_or(true),
             hq_list: !flags.no_hq_list && file.hq_list.unwrap_or(true),
             neighbours: neighbours.unwrap_or_default(),
+            disk: Limits {
+                quota_bytes: quota.filter(|bytes| *bytes > 0),
+                reserve_bytes: reserve.unwrap_or(DISK_RESERVE_BYTES),
+            },
         }
     }
 }
@@ -99,5 +111,14 @@ mod tests {
         let settings = Settings::new(flags, read(file));
         assert_eq!((settings.mesh_port, settings.api_port, settings.mdns), (3, 2, false));
         assert_eq!(settings.neighbours.len(), 1);
+    }
+
+    #[test]
+    fn a_quota_of_nothing_is_none() {
+        let disk = |file| Settings::new(RunFlags::default(), read(file)).disk;
+        assert_eq!(disk(""), Limits { quota_bytes: None, reserve_bytes: DISK_RESERVE_BYTES });
+        assert_eq!(disk("disk_quota_bytes = 0").quota_bytes, None);
+        let file = "disk_quota_bytes = 5\ndisk_reserve_bytes = 0";
+        assert_eq!(disk(file), Limits { quota_bytes: Some(5), reserve_bytes: 0 });
     }
 }

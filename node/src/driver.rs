@@ -361,6 +361,10 @@ impl Driver {
             Output::Cancel { .. } => {}
             Output::Check { list, chunks } => self.reach.jobs.put(Job::Check { list, chunks }),
             Output::ReadManifest { release } => self.reach.jobs.put(Job::ReadManifest { release }),
+            Output::Measure { release, manifest } => {
+                self.reach.jobs.put(Job::Measure { release, manifest });
+            }
+            Output::GiveUp { release } => self.reach.jobs.put(Job::GiveUp { release }),
             Output::Stage { release, manifest } => {
                 self.reach.jobs.put(Job::Stage { release, manifest });
             }
@@ -409,6 +413,9 @@ fn log(notice: Notice) {
         }
         Notice::Failed { product, version, why } => {
             tracing::warn!(%product, %version, why, "cannot install for now");
+        }
+        Notice::NoRoom { product, version, why } => {
+            tracing::warn!(%product, %version, why, "no room for a release");
         }
         Notice::Unreachable { why } => tracing::info!(why, "HQ is not reached"),
         Notice::Refused { why } => tracing::warn!(why, "HQ refuses this terminal"),

@@ -156,6 +156,7 @@ impl Fetcher {
                     Err(match why {
                         StoreError::Wrong(_) => FetchError::Wrong,
                         StoreError::Disk(_) => FetchError::Disk,
+                        StoreError::NoRoom => FetchError::NoRoom,
                     })
                 }
             };

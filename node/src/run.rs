@@ -88,7 +88,7 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
         loaded.with_context(|| format!("the data folder `{}`", folder.path().display()))?;
     let name = terminal.status(Instant(0)).name;
 
-    let disk = Arc::new(Disk::open(folder.path())?);
+    let disk = Arc::new(Disk::open(folder.path(), settings.disk)?);
     let (inbox, events) = driver::inbox();
     let (listen, port, mdns) = (settings.listen.clone(), settings.mesh_port, settings.mdns);
     let mesh = mesh::Settings { listen, port, mdns };

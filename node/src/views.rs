@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use storemesh_protocol::{
-    terminal::{FoundBy, GatewayView, NeighbourView, ReleaseView, UplinkView},
+    terminal::{FoundBy, GatewayView, Limit, NeighbourView, ReleaseView, UplinkView},
     wire::mesh::Phase,
 };
 
@@ -49,7 +49,7 @@ pub(crate) struct Release {
     pub(crate) product: String,
     pub(crate) wanted: Option<String>,
     pub(crate) running: Option<String>,
-    /// `waiting`, `manifest`, `staging`, `fetching`, `activating`, `running` or `failed`.
+    /// `waiting`, `manifest`, `staging`, `fetching`, `activating`, `running`, `failed` or `no_room`.
     pub(crate) phase: String,
     pub(crate) chunks_have: u32,
     pub(crate) chunks_total: u32,
@@ -61,6 +61,10 @@ pub(crate) struct Release {
     pub(crate) took_ms: Option<u64>,
     /// Why it does not go on, if it does not.
     pub(crate) note: Option<String>,
+    /// In phase `no_room`: how much room must be made, once that was measured.
+    pub(crate) bytes_lacking: Option<u64>,
+    /// And which limit leaves too little: `disk` or `quota`.
+    pub(crate) lacking_on: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -160,6 +164,7 @@ fn release(view: &ReleaseView) -> Release {
             Phase::Activating => "activating",
             Phase::Running => "running",
             Phase::Failed => "failed",
+            Phase::NoRoom => "no_room",
         }
         .to_owned(),
         chunks_have: view.chunks_have,
@@ -171,6 +176,11 @@ fn release(view: &ReleaseView) -> Release {
         bytes_local: view.bytes_local,
         took_ms: view.took.map(millis),
         note: view.note.clone(),
+        bytes_lacking: view.lacking.map(|lacking| lacking.bytes),
+        lacking_on: view.lacking.map(|lacking| match lacking.on {
+            Limit::Disk => "disk".to_owned(),
+            Limit::Quota => "quota".to_owned(),
+        }),
     }
 }
 

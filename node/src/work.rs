@@ -35,6 +35,13 @@ pub(crate) enum Job {
     ReadManifest {
         release: ReleaseHead,
     },
+    Measure {
+        release: ReleaseHead,
+        manifest: Option<Arc<Manifest>>,
+    },
+    GiveUp {
+        release: ReleaseHead,
+    },
     Stage {
         release: ReleaseHead,
         manifest: Arc<Manifest>,
@@ -108,9 +115,17 @@ fn do_one(disk: &Disk, job: Job) -> Option<Input> {
             release: release.id,
             manifest: disk.read_manifest(&release).map(Arc::new),
         }),
+        Job::Measure { release, manifest } => Some(Input::Measured {
+            release: release.id,
+            room: disk.measure(&release, manifest.as_ref()),
+        }),
+        Job::GiveUp { release } => {
+            disk.give_up(&release);
+            None
+        }
         Job::Stage { release, manifest } => Some(Input::Staged {
             release: release.id,
-            have: disk.stage(&release, manifest).map_err(|why| why.to_string()),
+            have: disk.stage(&release, manifest).map_err(Into::into),
         }),
         Job::Activate { release } => {
             Some(Input::Activated { release: release.id, done: disk.activate(&release) })

@@ -97,6 +97,8 @@ pub(crate) struct FleetRow {
     pub(crate) chunks_total: u32,
     pub(crate) bytes_from_hq: u64,
     pub(crate) bytes_from_neighbours: u64,
+    /// In phase `no_room`: how much room must be made.
+    pub(crate) bytes_lacking: Option<u64>,
     /// When HQ last heard of it; none since HQ started.
     pub(crate) seen_ms: Option<u64>,
 }

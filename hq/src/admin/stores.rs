@@ -82,6 +82,7 @@ fn rows_of(terminal: &hq::FleetRow) -> Vec<FleetRow> {
         chunks_total: 0,
         bytes_from_hq: 0,
         bytes_from_neighbours: 0,
+        bytes_lacking: None,
         seen_ms: terminal.seen.map(|seen| seen.0),
     };
     if terminal.products.is_empty() {
@@ -96,6 +97,7 @@ fn rows_of(terminal: &hq::FleetRow) -> Vec<FleetRow> {
         chunks_total: product.chunks_total,
         bytes_from_hq: product.bytes_from_hq,
         bytes_from_neighbours: product.bytes_from_neighbours,
+        bytes_lacking: product.bytes_lacking,
         ..bare.clone()
     };
     terminal.products.iter().map(row).collect()
@@ -110,5 +112,6 @@ fn phase(phase: Phase) -> &'static str {
         Phase::Activating => "activating",
         Phase::Running => "running",
         Phase::Failed => "failed",
+        Phase::NoRoom => "no_room",
     }
 }

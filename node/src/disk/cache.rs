@@ -11,7 +11,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
@@ -59,6 +59,10 @@ impl Cache {
         };
         let files = open().with_context(|| format!("opening `{}`", folder.display()))?;
         Ok(Self { folder, files: Mutex::new(files), writing: AtomicU64::new(0) })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Keeps the stored form of a chunk; the caller has verified it.

@@ -39,8 +39,7 @@ impl Disk {
         self.garbage_in_turn()
     }
 
-    /// Deletes what is garbage. [`Self::activate`] does it too, and [`Self::stage`] where there is
-    /// no room.
+    /// Deletes what is garbage. [`Self::activate`] does it too.
     pub(crate) fn sweep(&self) {
         let _turn = self.turn.lock().expect(NO_PANIC);
         self.sweep_in_turn();
@@ -60,7 +59,7 @@ impl Disk {
         }
     }
 
-    fn garbage_in_turn(&self) -> Vec<Garbage> {
+    pub(super) fn garbage_in_turn(&self) -> Vec<Garbage> {
         let trees = self.trees();
         let (standing, staging) = (trees.standing.clone(), trees.staging.clone());
         let left: Vec<_> = trees.left.iter().filter(|left| left.claimed).cloned().collect();

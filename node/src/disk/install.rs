@@ -8,12 +8,15 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, ensure};
-use storemesh_protocol::content::{Bits, ChunkRef, Manifest, ReleaseHead, ReleaseId};
+use storemesh_protocol::{
+    content::{Bits, ChunkRef, Manifest, ReleaseHead, ReleaseId},
+    terminal::DiskError,
+};
 use tracing::warn;
 
 use super::{
-    Disk, Left, NO_PANIC, StageError, layout::Layout, product::Product, staging::Staging,
-    standing::Standing, tree,
+    Disk, Left, NO_PANIC, StageError, error::is_full, layout::Layout, product::Product,
+    staging::Staging, standing::Standing, tree,
 };
 
 impl Disk {
@@ -33,9 +36,12 @@ impl Disk {
     /// Finishes the tree, syncs it and switches `current` to it; then removes all releases of the
     /// product but this and the one before, and what nobody needs any more. After an error
     /// `current` is what it was, and the release can be staged again; the error is for a person.
-    pub(crate) fn activate(&self, head: &ReleaseHead) -> Result<(), String> {
+    pub(crate) fn activate(&self, head: &ReleaseHead) -> Result<(), DiskError> {
         let _turn = self.turn.lock().expect(NO_PANIC);
-        self.activate_in_turn(head).map_err(|error| format!("{error:#}"))
+        self.activate_in_turn(head).map_err(|error| {
+            let full = error.chain().filter_map(|why| why.downcast_ref()).any(is_full);
+            if full { DiskError::NoRoom } else { DiskError::Failed(format!("{error:#}")) }
+        })
     }
 
     /// The release is no longer wanted. Its chunks stay until the next sweep: the release that is
@@ -72,10 +78,7 @@ impl Disk {
         let product = Product::of(&self.releases, head);
         let layout = Arc::new(Layout::new(manifest));
         let staging = match self.resume(&product, head, &layout) {
-            Some(staging) => {
-                self.make_room(self.through_cache(&layout))?;
-                staging
-            }
+            Some(staging) => staging,
             None => self.lay_out(&product, head, &layout)?,
         };
         let staging = Arc::new(staging);
@@ -86,7 +89,7 @@ impl Disk {
         }
         if let Err(error) = self.fill(&staging) {
             self.set_aside(&staging, true);
-            return Err(self.full_or(error, 0));
+            return Err(error.into());
         }
         self.remove_superseded(&product);
         Ok(staging.written())
@@ -135,7 +138,6 @@ impl Disk {
         let tree = product.staging(head);
         product.create()?;
         tree::remove(&tree)?;
-        self.make_room(head.plain_bytes + self.through_cache(layout))?;
         let laid_out = self.keep_manifest(product, head).and_then(|()| {
             Staging::lay_out(head.clone(), layout.clone(), tree.clone(), product.tree(head))
         });
@@ -144,7 +146,7 @@ impl Disk {
             if let Err(error) = tree::remove(&tree) {
                 warn!(tree = %tree.display(), %error, "a staged tree cannot be removed");
             }
-            self.full_or(error, head.plain_bytes)
+            error.into()
         })
     }
 
@@ -187,34 +189,6 @@ impl Disk {
                     warn!(path = %path.display(), %error, "what was given up cannot be removed");
                 }
             }
-        }
-    }
-
-    /// What is still to come compressed will lie in the cache, beside the tree.
-    fn through_cache(&self, layout: &Layout) -> u64 {
-        let standing = self.trees().standing.clone();
-        let lacking = layout.manifest().chunks().iter().filter(|chunk| {
-            chunk.stored <= chunk.plain
-                && !self.cache.lists(&chunk.id)
-                && !standing.iter().any(|standing| standing.lists(&chunk.id))
-        });
-        lacking.map(|chunk| u64::from(chunk.stored)).sum()
-    }
-
-    fn make_room(&self, needed: u64) -> Result<(), StageError> {
-        if self.room(needed).is_err() {
-            self.sweep_in_turn();
-        }
-        self.room(needed)
-    }
-
-    /// There was room, and then another program took it.
-    fn full_or(&self, error: io::Error, needed: u64) -> StageError {
-        match tree::free_bytes(&self.releases) {
-            Ok(free) if error.kind() == io::ErrorKind::StorageFull => {
-                StageError::Full { needed, free }
-            }
-            Ok(_) | Err(_) => StageError::Disk(error),
         }
     }
 
@@ -269,15 +243,18 @@ impl Disk {
     }
 
     fn remove_older(&self, product: &Product, stay: &[Option<PathBuf>]) {
-        let mut trees = self.trees_mut();
-        let older = |standing: &mut Arc<Standing>| {
+        self.remove_standing(|standing| {
             standing.tree.parent() == Some(product.folder())
                 && !stay.iter().flatten().any(|path| *path == standing.tree)
-        };
-        let older: Vec<_> = trees.standing.extract_if(.., older).collect();
-        drop(trees);
-        for Standing { tree, .. } in older.iter().map(AsRef::as_ref) {
-            // The switch is done. What stays now is removed by the next sweep.
+        });
+    }
+
+    /// Of the releases that stand; none that is current may be among them.
+    pub(super) fn remove_standing(&self, goes: impl Fn(&Standing) -> bool) {
+        let gone: Vec<_> =
+            self.trees_mut().standing.extract_if(.., |standing| goes(standing)).collect();
+        for Standing { tree, .. } in gone.iter().map(AsRef::as_ref) {
+            // Nobody needs it. What stays now is removed by the next sweep.
             if let Err(error) = Product::remove(tree) {
                 warn!(release = %tree.display(), %error, "an older release cannot be removed");
             }

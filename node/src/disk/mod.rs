@@ -20,6 +20,7 @@ mod install;
 mod layout;
 mod product;
 mod resume;
+mod room;
 mod staging;
 mod standing;
 mod tree;
@@ -41,6 +42,7 @@ use storemesh_protocol::content::{
 
 use self::{
     cache::Cache,
+    error::is_full,
     product::Product,
     staging::{Staging, Taken},
     standing::Standing,
@@ -48,12 +50,14 @@ use self::{
 pub(crate) use self::{
     error::{StageError, StoreError},
     garbage::Garbage,
+    room::Limits,
 };
 
 /// Cheap to share: take an [`Arc`] of it.
 pub(crate) struct Disk {
     releases: PathBuf,
     cache: Cache,
+    limits: Limits,
     trees: RwLock<Trees>,
     /// Held by who changes the set of trees, from the first look to the last rename.
     turn: Mutex<()>,
@@ -78,7 +82,7 @@ struct Left {
 impl Disk {
     /// Takes up what stands in the data folder, and removes what a crash left half-made; but not
     /// what was downloaded, since nobody has said yet what is wanted.
-    pub(crate) fn open(data: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(data: &Path, limits: Limits) -> anyhow::Result<Self> {
         let releases = data.join("releases");
         let describe = || format!("opening `{}`", releases.display());
         fs::create_dir_all(&releases).with_context(describe)?;
@@ -90,7 +94,7 @@ impl Disk {
             trees.left.extend(left.map(|tree| Left { tree, claimed: false }));
         }
         let cache = Cache::open(data.join("chunks"))?;
-        Ok(Self { releases, cache, trees: RwLock::new(trees), turn: Mutex::default() })
+        Ok(Self { releases, cache, limits, trees: RwLock::new(trees), turn: Mutex::default() })
     }
 
     /// The releases that stand complete, and whether each is its product's current one.
@@ -128,17 +132,21 @@ impl Disk {
     }
 
     /// Verifies what a neighbour or HQ sent, and writes it wherever it is needed: into the trees
-    /// that use it, and into the cache where none does. What came compressed is always cached, so
-    /// that neighbours get it compressed. Out of space is [`io::ErrorKind::StorageFull`].
+    /// that use it, and into the cache where none does. What came compressed is cached too, so that
+    /// neighbours get it compressed, unless there is no room for that.
     pub(crate) fn store(&self, chunk: &ChunkRef, stored: &[u8]) -> Result<(), StoreError> {
         let plain = unpack(chunk, stored)?;
         let compressed = matches!(plain, Cow::Owned(_));
         // One that is laid out in between finds the chunk, or is seen by `write`: it looks for
         // trees until there is no new one.
-        if compressed {
-            self.cache.put(&chunk.id, stored)?;
+        let mut cached = false;
+        if compressed && self.is_roomy(stored.len()) {
+            match self.cache.put(&chunk.id, stored) {
+                Err(error) if is_full(&error) => {}
+                done => cached = done.map(|()| true)?,
+            }
         }
-        if !self.write(&chunk.id, &plain)? && !compressed {
+        if !self.write(&chunk.id, &plain)? && !cached {
             self.cache.put(&chunk.id, stored)?;
             self.write(&chunk.id, &plain)?;
         }
@@ -159,15 +167,6 @@ impl Disk {
         // Who is incomplete is not known to be standing, and has nothing to be repaired.
         let damaged = standing.iter().filter(|release| release.complete && release.take_damaged());
         damaged.map(|release| release.head.id).collect()
-    }
-
-    /// Whether so many bytes may still be written.
-    pub(crate) fn room(&self, needed: u64) -> Result<(), StageError> {
-        let free = tree::free_bytes(&self.releases)?;
-        if free < needed {
-            return Err(StageError::Full { needed, free });
-        }
-        Ok(())
     }
 
     /// Writes a chunk into all trees that use it; whether any did.

@@ -83,8 +83,19 @@ impl Standing {
         })
     }
 
-    /// Whether every place of every file holds the bytes it should.
+    /// Whether every place of every file holds the bytes it should; where not, that is remembered.
     pub(super) fn is_whole(&self) -> bool {
+        let whole = self.looks_whole();
+        self.damaged.fetch_or(!whole, Ordering::Relaxed);
+        whole
+    }
+
+    /// Whether bytes were read that are not what they should be.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    fn looks_whole(&self) -> bool {
         let chunks = self.layout.manifest().chunks().iter().zip(0..);
         let mut places = chunks.flat_map(|(chunk, index)| {
             self.layout.places(index).iter().map(move |place| (chunk, place))

@@ -69,6 +69,8 @@ pub struct ProductRow {
     pub chunks_total: u32,
     pub bytes_from_hq: u64,
     pub bytes_from_neighbours: u64,
+    /// What there is too little room for, in [`Phase::NoRoom`].
+    pub bytes_lacking: Option<u64>,
 }
 
 impl Fleet {
@@ -166,6 +168,7 @@ impl Fleet {
                 chunks_total: state.map_or(wanted.release.chunks, |s| s.chunks_total),
                 bytes_from_hq: state.map_or(0, |s| s.bytes_from_hq),
                 bytes_from_neighbours: state.map_or(0, |s| s.bytes_from_neighbours),
+                bytes_lacking: state.and_then(|s| s.bytes_lacking),
             }
         });
         FleetRow {

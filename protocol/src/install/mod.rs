@@ -7,9 +7,12 @@
 //! that is no longer wanted is ignored, so a newer wish can come at any moment.
 //!
 //! What fails is tried again from the start after [`RETRY`]: nothing verified is lost by that, since
-//! every step first looks at what is on disk. Releases that stand, running or previous, stay known
-//! to the swarm, so that neighbours can fetch from them.
+//! every step first looks at what is on disk. A release that finds no room ([`Room`]) is not begun:
+//! garbage goes, then the release before the running one, where that is enough; else it waits and
+//! looks again every [`LOOK_FOR_ROOM`]. Releases that stand, running or previous, stay known to the
+//! swarm, so that neighbours can fetch from them.
 
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -20,12 +23,16 @@ use storemesh_keys::{Name, Verified};
 use crate::{
     Instant, Wanted,
     content::{Bits, ChunkRef, ListId, Manifest, ReleaseHead, ReleaseId, list_id},
-    terminal::Event,
+    terminal::{DiskError, Event},
     wire::mesh::Phase,
 };
+pub use room::{Lacking, Limit, Room};
 
-/// After a failure: long enough for a person to free a disk, short enough to need nobody.
+/// After a failure: long enough not to wear out a disk that fails, short enough to need nobody.
 const RETRY: Duration = Duration::from_mins(1);
+/// How often a release that found no room looks again. It asks the file system for two numbers, so
+/// often enough that whoever makes room sees it go on.
+const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
@@ -46,35 +53,66 @@ pub(crate) enum Input {
         release: ReleaseId,
         manifest: Result<Arc<Manifest>, String>,
     },
+    Measured {
+        release: ReleaseId,
+        room: Result<Room, String>,
+    },
     Staged {
         release: ReleaseId,
-        have: Result<Bits, String>,
+        have: Result<Bits, DiskError>,
     },
     /// A file of this standing release is no longer what it was.
     Damaged {
         release: ReleaseId,
     },
     /// The disk did not take a chunk that was fetched.
-    DiskRefuses,
+    DiskRefuses(DiskError),
     /// The swarm has all chunks of this list.
     Complete(ListId),
     Activated {
         release: ReleaseId,
-        done: Result<(), String>,
+        done: Result<(), DiskError>,
     },
     Tick,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Output {
-    Check { list: ListId, chunks: Arc<[ChunkRef]> },
-    ReadManifest { release: ReleaseHead },
-    Stage { release: ReleaseHead, manifest: Arc<Manifest> },
-    Activate { release: ReleaseHead, manifest: Arc<Manifest> },
-    Abandon { release: ReleaseHead },
+    Check {
+        list: ListId,
+        chunks: Arc<[ChunkRef]>,
+    },
+    ReadManifest {
+        release: ReleaseHead,
+    },
+    /// None of the manifest where its own pieces found no room.
+    Measure {
+        release: ReleaseHead,
+        manifest: Option<Arc<Manifest>>,
+    },
+    Stage {
+        release: ReleaseHead,
+        manifest: Arc<Manifest>,
+    },
+    Activate {
+        release: ReleaseHead,
+        manifest: Arc<Manifest>,
+    },
+    Abandon {
+        release: ReleaseHead,
+    },
+    /// Drop the release before the running one, to make room.
+    GiveUp {
+        release: ReleaseHead,
+    },
     Sweep,
-    Expect { chunks: Arc<[ChunkRef]> },
-    Seek { chunks: Arc<[ChunkRef]>, have: Bits },
+    Expect {
+        chunks: Arc<[ChunkRef]>,
+    },
+    Seek {
+        chunks: Arc<[ChunkRef]>,
+        have: Bits,
+    },
     Drop(ListId),
     Event(Event),
 }
@@ -116,7 +154,18 @@ pub(crate) struct Job {
     pub(crate) bytes_local: u64,
     /// Why it is not running yet, for people.
     pub(crate) note: Option<String>,
+    /// What it found too little of, once that was measured.
+    pub(crate) lacking: Option<Lacking>,
+    made_room: MadeRoom,
     retry_at: Instant,
+}
+
+/// What was done since the last look to make room, each thing once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MadeRoom {
+    Nothing,
+    Swept,
+    GaveUpPrevious,
 }
 
 impl Standing {
@@ -168,24 +217,35 @@ impl Installer {
             Input::ManifestRead { release, manifest } => {
                 let Some(job) = self.job(&release, Phase::Manifest) else { return outputs };
                 match manifest {
-                    Ok(manifest) => job.stage(manifest, &mut outputs),
+                    Ok(manifest) => {
+                        job.phase = Phase::Staging;
+                        job.manifest = Some(manifest);
+                        job.measure(&mut outputs);
+                    }
                     Err(why) => job.fail(now, why, &mut outputs),
                 }
             }
+            Input::Measured { release, room } => self.measured(now, &release, room, &mut outputs),
             Input::Staged { release, have } => {
                 let Some(job) = self.job(&release, Phase::Staging) else { return outputs };
                 match have {
                     Ok(have) => job.fetch(have, &mut outputs),
-                    Err(why) => job.fail(now, why, &mut outputs),
+                    Err(why) => job.refused(now, why, &mut outputs),
                 }
             }
             Input::Damaged { release } => self.damaged(now, &release, &mut outputs),
-            Input::DiskRefuses => self.disk_refuses(now, &mut outputs),
+            Input::DiskRefuses(why) => self.disk_refuses(now, &why, &mut outputs),
             Input::Complete(list) => self.complete(&list, &mut outputs),
             Input::Activated { release, done } => self.activated(now, &release, done, &mut outputs),
             Input::Tick => {
                 for product in self.products.values_mut() {
-                    if product.job.as_ref().is_some_and(|job| job.retry_at <= now) {
+                    let Some(job) = product.job.as_mut().filter(|job| job.retry_at <= now) else {
+                        continue;
+                    };
+                    if job.phase == Phase::NoRoom {
+                        job.retry_at = now + LOOK_FOR_ROOM;
+                        job.measure(&mut outputs);
+                    } else {
                         product.job = None;
                         product.begin(now, &mut outputs);
                     }
@@ -278,16 +338,71 @@ impl Installer {
         }
     }
 
+    /// The release is begun where it fits, or would fit once something else is gone.
+    fn measured(
+        &mut self,
+        now: Instant,
+        release: &ReleaseId,
+        room: Result<Room, String>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let of = |p: &&mut Product| p.job.as_ref().is_some_and(|job| job.release.id == *release);
+        let Some(product) = self.products.values_mut().find(of) else { return };
+        let measures = |job: &&mut Job| matches!(job.phase, Phase::Staging | Phase::NoRoom);
+        let Some(job) = product.job.as_mut().filter(measures) else { return };
+        let room = match room {
+            Ok(room) => room,
+            Err(why) => {
+                job.fail(now, why, outputs);
+                return;
+            }
+        };
+        let Some(lacking) = room.lacking() else {
+            if job.manifest.is_some() {
+                job.stage(outputs);
+            } else {
+                product.job = None;
+                product.begin(now, outputs);
+            }
+            return;
+        };
+        if job.made_room == MadeRoom::Nothing && room.garbage > 0 {
+            job.made_room = MadeRoom::Swept;
+            outputs.push(Output::Sweep);
+            job.measure(outputs);
+            return;
+        }
+        // It would go at the switch anyhow; till then it is what one could go back to, so it is
+        // given up for nothing less than the new release's coming at all.
+        let enough = lacking.bytes <= room.previous && job.made_room != MadeRoom::GaveUpPrevious;
+        let other = |previous: &mut Standing| previous.release.id != *release;
+        if enough && let Some(previous) = product.previous.take_if(other) {
+            job.made_room = MadeRoom::GaveUpPrevious;
+            let lists = previous.lists.each_ref().map(|chunks| list_id(chunks));
+            outputs.push(Output::GiveUp { release: previous.release });
+            job.measure(outputs);
+            self.drop_unless_standing(lists.into_iter(), outputs);
+            return;
+        }
+        job.no_room(now, Some(lacking), outputs);
+    }
+
     /// Fetching on would only be fetching again.
-    fn disk_refuses(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+    fn disk_refuses(&mut self, now: Instant, why: &DiskError, outputs: &mut Vec<Output>) {
         let mut gone = Vec::new();
         for product in self.products.values_mut() {
-            if let Some(job) = product.job.as_mut().filter(|job| job.phase == Phase::Fetching) {
-                gone.extend(job.content);
-                let why = "the disk does not take what was fetched: make room on it, or look \
-                           after it; what is there already is kept";
-                job.fail(now, why.to_owned(), outputs);
+            let Some(job) = &mut product.job else { continue };
+            match job.phase {
+                Phase::Manifest => gone.push(job.pieces),
+                Phase::Fetching => gone.extend(job.content),
+                Phase::Waiting
+                | Phase::Staging
+                | Phase::Activating
+                | Phase::Running
+                | Phase::Failed
+                | Phase::NoRoom => continue,
             }
+            job.refused(now, why.clone(), outputs);
         }
         outputs.extend(gone.into_iter().map(Output::Drop));
     }
@@ -314,7 +429,7 @@ impl Installer {
         &mut self,
         now: Instant,
         release: &ReleaseId,
-        done: Result<(), String>,
+        done: Result<(), DiskError>,
         outputs: &mut Vec<Output>,
     ) {
         let at = |p: &&mut Product| p.job.as_ref().is_some_and(|job| job.release.id == *release);
@@ -323,7 +438,7 @@ impl Installer {
             return;
         };
         if let Err(why) = done {
-            job.fail(now, why, outputs);
+            job.refused(now, why, outputs);
             product.start_over_if_superseded(now, outputs);
             return;
         }
@@ -405,15 +520,23 @@ impl Product {
             took: None,
             bytes_local: 0,
             note: None,
+            lacking: None,
+            made_room: MadeRoom::Nothing,
             retry_at: Instant::NEVER,
         });
     }
 }
 
 impl Job {
-    fn stage(&mut self, manifest: Arc<Manifest>, outputs: &mut Vec<Output>) {
+    fn measure(&self, outputs: &mut Vec<Output>) {
+        let (release, manifest) = (self.release.clone(), self.manifest.clone());
+        outputs.push(Output::Measure { release, manifest });
+    }
+
+    fn stage(&mut self, outputs: &mut Vec<Output>) {
         self.phase = Phase::Staging;
-        self.manifest = Some(manifest.clone());
+        (self.note, self.lacking, self.retry_at) = (None, None, Instant::NEVER);
+        let manifest = self.manifest.clone().expect("it was read before it was measured");
         outputs.push(Output::Expect { chunks: manifest.chunks().into() });
         outputs.push(Output::Stage { release: self.release.clone(), manifest });
     }
@@ -426,6 +549,30 @@ impl Job {
         let bytes = |at: u32| u64::from(chunks[at as usize].stored);
         self.bytes_local = have.iter_set().map(bytes).sum();
         outputs.push(Output::Seek { chunks, have });
+    }
+
+    fn refused(&mut self, now: Instant, why: DiskError, outputs: &mut Vec<Output>) {
+        match why {
+            DiskError::NoRoom => self.no_room(now, None, outputs),
+            DiskError::Failed(why) => self.fail(now, why, outputs),
+        }
+    }
+
+    /// Told once, however long it waits.
+    fn no_room(&mut self, now: Instant, lacking: Option<Lacking>, outputs: &mut Vec<Output>) {
+        let unmeasured = || "the disk of the data folder is full: make room on it".to_owned();
+        let why = lacking.map_or_else(unmeasured, Lacking::text);
+        if self.phase != Phase::NoRoom {
+            outputs.push(Output::Event(Event::NoRoom {
+                product: self.release.product.clone(),
+                version: self.release.version.clone(),
+                why: why.clone(),
+            }));
+        }
+        self.phase = Phase::NoRoom;
+        self.made_room = MadeRoom::Nothing;
+        self.retry_at = now + LOOK_FOR_ROOM;
+        (self.note, self.lacking) = (Some(why), lacking);
     }
 
     fn fail(&mut self, now: Instant, why: String, outputs: &mut Vec<Output>) {

@@ -7,6 +7,8 @@ use crate::{
 };
 
 const NOW: Instant = Instant(9);
+const ROOMY: Room =
+    Room { needed: 100, free: 150, reserve: 50, used: 0, quota: None, garbage: 0, previous: 0 };
 
 /// A release of one file with one chunk, and HQ's wish for it.
 fn release(version: &str) -> (Verified<Wanted>, Arc<Manifest>) {
@@ -48,7 +50,9 @@ fn to_fetching(installer: &mut Installer, wanted: &Verified<Wanted>, manifest: &
     let read = installer.handle(NOW, Input::Complete(list));
     assert!(matches!(read[..], [Output::ReadManifest { .. }]), "{read:?}");
     let manifest = Ok(manifest.clone());
-    let staged = installer.handle(NOW, Input::ManifestRead { release: id, manifest });
+    let measured = installer.handle(NOW, Input::ManifestRead { release: id, manifest });
+    assert!(matches!(measured[..], [Output::Measure { .. }]), "{measured:?}");
+    let staged = installer.handle(NOW, Input::Measured { release: id, room: Ok(ROOMY) });
     assert!(matches!(staged[..], [Output::Expect { .. }, Output::Stage { .. }]), "{staged:?}");
     let sought = installer.handle(NOW, Input::Staged { release: id, have: Ok(have) });
     assert!(matches!(sought[..], [Output::Seek { .. }]), "{sought:?}");
@@ -124,7 +128,8 @@ fn a_disk_that_takes_nothing_stops_the_download_and_it_is_tried_again_later() {
     let (wanted, manifest) = release("2");
     _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
     to_fetching(&mut installer, &wanted, &manifest);
-    let outputs = installer.handle(NOW, Input::DiskRefuses);
+    let why = DiskError::Failed("it is worn out".to_owned());
+    let outputs = installer.handle(NOW, Input::DiskRefuses(why));
     assert!(
         matches!(outputs[..], [Output::Event(Event::Failed { .. }), Output::Drop(_)]),
         "{outputs:?}"
@@ -142,4 +147,139 @@ fn what_runs_and_is_damaged_is_installed_anew() {
     let outputs = installer.handle(NOW, damaged.clone());
     assert!(matches!(outputs[..], [Output::Check { .. }]), "{outputs:?}");
     assert!(installer.handle(NOW, damaged).is_empty(), "it is being mended");
+}
+
+/// Release 2 is wanted and its manifest is read; 1 runs, and 0 is the one before.
+fn at_the_measure() -> (Installer, Verified<Wanted>, Arc<Manifest>) {
+    let mut installer = running("1");
+    let (before, manifest) = release("0");
+    let release_before = before.release.clone();
+    let standing = Input::Standing { release: release_before, manifest, current: false };
+    _ = installer.handle(NOW, standing);
+    let (wanted, manifest) = release("2");
+    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
+    let list = list_id(&wanted.release.manifest);
+    _ = installer.handle(NOW, Input::Checked { list, have: Bits::full(1) });
+    _ = installer.handle(NOW, Input::Complete(list));
+    let read = Input::ManifestRead { release: wanted.release.id, manifest: Ok(manifest.clone()) };
+    assert!(matches!(installer.handle(NOW, read)[..], [Output::Measure { .. }]));
+    (installer, wanted, manifest)
+}
+
+fn measured(installer: &mut Installer, now: Instant, id: ReleaseId, room: Room) -> Vec<Output> {
+    installer.handle(now, Input::Measured { release: id, room: Ok(room) })
+}
+
+fn job(installer: &Installer) -> &Job {
+    installer.products().next().unwrap().1.job.as_ref().unwrap()
+}
+
+#[test]
+fn a_release_that_finds_no_room_waits_says_so_once_and_goes_on_when_there_is() {
+    let (mut installer, wanted, _) = at_the_measure();
+    let id = wanted.release.id;
+    let short = Room { free: 120, ..ROOMY };
+    let outputs = measured(&mut installer, NOW, id, short);
+    assert!(matches!(outputs[..], [Output::Event(Event::NoRoom { .. })]), "{outputs:?}");
+    assert_eq!(job(&installer).phase, Phase::NoRoom);
+    assert_eq!(job(&installer).lacking, Some(Lacking { bytes: 30, on: Limit::Disk }));
+    let mut now = NOW;
+    for free in [120, 149] {
+        now = now + LOOK_FOR_ROOM;
+        assert_eq!(installer.deadline(), now);
+        let outputs = installer.handle(now, Input::Tick);
+        assert!(matches!(outputs[..], [Output::Measure { .. }]), "{outputs:?}");
+        assert!(installer.deadline() > now);
+        let outputs = measured(&mut installer, now, id, Room { free, ..ROOMY });
+        assert!(outputs.is_empty(), "{outputs:?}");
+        assert_eq!(job(&installer).lacking.unwrap().bytes, 150 - free);
+    }
+    now = now + LOOK_FOR_ROOM;
+    _ = installer.handle(now, Input::Tick);
+    let outputs = measured(&mut installer, now, id, ROOMY);
+    assert!(matches!(outputs[..], [Output::Expect { .. }, Output::Stage { .. }]), "{outputs:?}");
+    assert_eq!(job(&installer).phase, Phase::Staging);
+    assert_eq!((&job(&installer).note, job(&installer).lacking), (&None, None));
+    assert_eq!(installer.deadline(), Instant::NEVER);
+}
+
+#[test]
+fn garbage_goes_before_anything_that_somebody_may_want() {
+    let (mut installer, wanted, _) = at_the_measure();
+    let id = wanted.release.id;
+    let room = Room { free: 120, garbage: 1, previous: 1000, ..ROOMY };
+    let outputs = measured(&mut installer, NOW, id, room);
+    assert!(matches!(outputs[..], [Output::Sweep, Output::Measure { .. }]), "{outputs:?}");
+    // What cannot be deleted is not deleted again and again.
+    let outputs = measured(&mut installer, NOW, id, Room { previous: 0, ..room });
+    assert!(matches!(outputs[..], [Output::Event(Event::NoRoom { .. })]), "{outputs:?}");
+}
+
+#[test]
+fn the_release_before_is_given_up_only_where_that_is_enough() {
+    let (mut installer, wanted, _) = at_the_measure();
+    let id = wanted.release.id;
+    let outputs = measured(&mut installer, NOW, id, Room { free: 120, previous: 29, ..ROOMY });
+    assert!(matches!(outputs[..], [Output::Event(Event::NoRoom { .. })]), "{outputs:?}");
+
+    let (mut installer, wanted, _) = at_the_measure();
+    let id = wanted.release.id;
+    let outputs = measured(&mut installer, NOW, id, Room { free: 120, previous: 30, ..ROOMY });
+    let [Output::GiveUp { release: gone }, Output::Measure { .. }, drops @ ..] = &outputs[..]
+    else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!(gone.version, name("0"));
+    assert!(matches!(drops, [Output::Drop(_), Output::Drop(_)]), "{drops:?}");
+    let outputs = measured(&mut installer, NOW, id, ROOMY);
+    assert!(matches!(outputs[..], [Output::Expect { .. }, Output::Stage { .. }]), "{outputs:?}");
+}
+
+#[test]
+fn the_release_before_is_not_given_up_when_it_is_the_one_that_is_wanted() {
+    let (mut installer, wanted, manifest) = at_the_measure();
+    let (mut before, id) = (wanted.release.clone(), wanted.release.id);
+    before.version = name("0");
+    _ = installer.handle(NOW, Input::Standing { release: before, manifest, current: false });
+    let outputs = measured(&mut installer, NOW, id, Room { free: 120, previous: 99, ..ROOMY });
+    assert!(matches!(outputs[..], [Output::Event(Event::NoRoom { .. })]), "{outputs:?}");
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_middle_stops_the_download_where_it_is() {
+    let mut installer = running("1");
+    let (wanted, manifest) = release("2");
+    let id = wanted.release.id;
+    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
+    to_fetching(&mut installer, &wanted, &manifest);
+    let outputs = installer.handle(NOW, Input::DiskRefuses(DiskError::NoRoom));
+    let event = matches!(outputs[..], [Output::Event(Event::NoRoom { .. }), Output::Drop(_)]);
+    assert!(event, "{outputs:?}");
+    let later = NOW + LOOK_FOR_ROOM;
+    let outputs = installer.handle(later, Input::Tick);
+    assert!(matches!(outputs[..], [Output::Measure { .. }]), "{outputs:?}");
+    // Its tree is laid out: nothing more is needed than that the disk takes it.
+    let room = Room { needed: 0, free: 0, ..ROOMY };
+    let outputs = measured(&mut installer, later, id, room);
+    assert!(matches!(outputs[..], [Output::Expect { .. }, Output::Stage { .. }]), "{outputs:?}");
+    let staged = Input::Staged { release: id, have: Ok(Bits::full(1)) };
+    let outputs = installer.handle(later, staged);
+    assert!(matches!(&outputs[..], [Output::Seek { have, .. }] if have.is_full()), "{outputs:?}");
+}
+
+#[test]
+fn a_disk_that_has_no_room_for_the_manifest_is_looked_at_again_from_the_start() {
+    let mut installer = running("1");
+    let (wanted, _) = release("2");
+    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
+    let list = list_id(&wanted.release.manifest);
+    _ = installer.handle(NOW, Input::Checked { list, have: Bits::new(1) });
+    let outputs = installer.handle(NOW, Input::DiskRefuses(DiskError::NoRoom));
+    let event = matches!(outputs[..], [Output::Event(Event::NoRoom { .. }), Output::Drop(_)]);
+    assert!(event, "{outputs:?}");
+    let later = NOW + LOOK_FOR_ROOM;
+    let outputs = installer.handle(later, Input::Tick);
+    assert!(matches!(outputs[..], [Output::Measure { manifest: None, .. }]), "{outputs:?}");
+    let outputs = measured(&mut installer, later, wanted.release.id, ROOMY);
+    assert!(matches!(outputs[..], [Output::Check { .. }]), "{outputs:?}");
 }

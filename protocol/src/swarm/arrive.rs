@@ -120,7 +120,7 @@ impl Swarm {
                 outputs.push(Output::Suspect { from, why });
                 FAULT_REST
             }
-            (FetchError::Disk, _) => FAULT_REST,
+            (FetchError::Disk | FetchError::NoRoom, _) => FAULT_REST,
             (FetchError::Lost, _) => LOST_REST,
         };
         if let Some(pipe) = pipe_of(&mut self.neighbours, &mut self.hq, from) {

@@ -9,6 +9,7 @@ use crate::{
     Save,
     content::{Bits, ChunkId, ChunkRef, ListId, Manifest, ReleaseHead, ReleaseId},
     finder::FoundBy,
+    install::Room,
 };
 
 /// Where a chunk comes from.
@@ -29,6 +30,19 @@ pub enum FetchError {
     Lost,
     /// This terminal could not write it down.
     Disk,
+    /// This terminal has no room for it.
+    NoRoom,
+}
+
+/// Why this terminal's disk did not do as it was asked.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DiskError {
+    /// What is there is kept, and it goes on when there is room.
+    #[error("the disk is full")]
+    NoRoom,
+    /// For a person.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// What the machine is connected to; decides, before all else, which terminal should be the gateway.
@@ -116,11 +130,16 @@ pub enum Input {
         release: ReleaseId,
         manifest: Result<Arc<Manifest>, String>,
     },
+    /// Answers [`Output::Measure`]; the error is for a person.
+    Measured {
+        release: ReleaseId,
+        room: Result<Room, String>,
+    },
     /// Answers [`Output::Stage`]: which chunks of the content are in the staged tree, written from
     /// what the disk already held.
     Staged {
         release: ReleaseId,
-        have: Result<Bits, String>,
+        have: Result<Bits, DiskError>,
     },
     /// `chunk` was verified and written where it belongs; `bytes` is what crossed the wire.
     Fetched {
@@ -136,7 +155,7 @@ pub enum Input {
     /// Answers [`Output::Activate`]. Rows that must change with the switch are saved by the machine.
     Activated {
         release: ReleaseId,
-        done: Result<(), String>,
+        done: Result<(), DiskError>,
     },
     /// The program is to end, once what this brings has been sent.
     Stopping,
@@ -195,7 +214,17 @@ pub enum Output {
     ReadManifest {
         release: ReleaseHead,
     },
-    /// Make room, lay out the tree, and fill in what the disk already holds. From now on fetched
+    /// Say what room the release takes and what there is; of its manifest nothing is known where its
+    /// own pieces found no room.
+    Measure {
+        release: ReleaseHead,
+        manifest: Option<Arc<Manifest>>,
+    },
+    /// Remove this release: it is the one before the running one, and its room is needed.
+    GiveUp {
+        release: ReleaseHead,
+    },
+    /// Lay out the tree, and fill in what the disk already holds. From now on fetched
     /// chunks of this release are also written into the tree.
     Stage {
         release: ReleaseHead,
@@ -253,6 +282,12 @@ pub enum Event {
     },
     /// The release cannot be installed for now.
     Failed {
+        product: Name,
+        version: Name,
+        why: String,
+    },
+    /// There is no room for the release; it waits.
+    NoRoom {
         product: Name,
         version: Name,
         why: String,

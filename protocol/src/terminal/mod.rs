@@ -22,7 +22,7 @@ use storemesh_keys::{Expiry, HqSigned, Name, PeerId, SecretKey, Timestamp, Trust
 use self::{admission::Neighbour, uplink::Uplink};
 pub use self::{
     admission::{CERTIFICATE_GRACE, GREETING_TIMEOUT},
-    io::{Event, FetchError, Hardware, Input, Output, Source},
+    io::{DiskError, Event, FetchError, Hardware, Input, Output, Source},
     join::{Join, JoinInput, JoinOutput},
     membership::Membership,
     status::{GatewayView, NeighbourView, ReleaseView, Status, UplinkView},
@@ -35,7 +35,14 @@ use crate::{
     presence::{self, Presences, To},
     swarm::{self, Swarm},
 };
-pub use crate::{finder::FoundBy, gateway::AUXILIARY_BYTES_AFTER};
+pub use crate::{
+    finder::FoundBy,
+    gateway::AUXILIARY_BYTES_AFTER,
+    install::{Lacking, Limit, Room},
+};
+
+const DISK_REFUSES: &str =
+    "the disk does not take what was fetched: look after it; what is there already is kept";
 
 const LEASE: &str = "lease.1";
 const WANTED: &str = "wanted.1";
@@ -218,6 +225,9 @@ impl Terminal {
             Input::ManifestRead { release, manifest } => {
                 self.install(now, install::Input::ManifestRead { release, manifest }, outputs);
             }
+            Input::Measured { release, room } => {
+                self.install(now, install::Input::Measured { release, room }, outputs);
+            }
             Input::Staged { release, have } => {
                 self.install(now, install::Input::Staged { release, have }, outputs);
             }
@@ -236,9 +246,12 @@ impl Terminal {
             }
             Input::NotFetched { from, chunk, why } => {
                 self.swarm(now, swarm::Input::NotFetched { from, chunk, why }, outputs);
-                if why == FetchError::Disk {
-                    self.install(now, install::Input::DiskRefuses, outputs);
-                }
+                let refused = match why {
+                    FetchError::Disk => DiskError::Failed(DISK_REFUSES.to_owned()),
+                    FetchError::NoRoom => DiskError::NoRoom,
+                    FetchError::Missing | FetchError::Wrong | FetchError::Lost => return,
+                };
+                self.install(now, install::Input::DiskRefuses(refused), outputs);
             }
             Input::Answered { peer, address } => {
                 self.find(now, finder::Input::Answered { peer, address }, outputs);
@@ -321,6 +334,10 @@ impl Terminal {
                 install::Output::ReadManifest { release } => {
                     outputs.push(Output::ReadManifest { release });
                 }
+                install::Output::Measure { release, manifest } => {
+                    outputs.push(Output::Measure { release, manifest });
+                }
+                install::Output::GiveUp { release } => outputs.push(Output::GiveUp { release }),
                 install::Output::Stage { release, manifest } => {
                     outputs.push(Output::Stage { release, manifest });
                 }

@@ -9,7 +9,7 @@ use super::{FoundBy, Hardware, Terminal, admission::Stage, uplink::Uplink};
 use crate::{
     Instant,
     content::ReleaseHead,
-    install::{Job, Product},
+    install::{Job, Lacking, Product},
     swarm::Progress,
     wire::mesh::{PRODUCTS_MAX, Phase, Presence, ProductState},
 };
@@ -83,6 +83,8 @@ pub struct ReleaseView {
     /// From hearing of it to running it.
     pub took: Option<Duration>,
     pub note: Option<String>,
+    /// What there is too little room for, and where.
+    pub lacking: Option<Lacking>,
 }
 
 impl Terminal {
@@ -130,6 +132,7 @@ impl Terminal {
                 bytes_from_hq: view.bytes_from_hq,
                 bytes_from_neighbours: view.bytes_from_neighbours,
                 phase: view.phase,
+                bytes_lacking: view.lacking.map(|lacking| lacking.bytes),
             })
         };
         let products = self.installer.products().filter_map(state).take(PRODUCTS_MAX).collect();
@@ -168,6 +171,7 @@ impl Terminal {
             bytes_local: job.bytes_local,
             took: job.took,
             note: job.note.clone(),
+            lacking: job.lacking,
         }
     }
 
@@ -226,5 +230,6 @@ fn idle_view(
         bytes_local: 0,
         took: None,
         note: None,
+        lacking: None,
     }
 }

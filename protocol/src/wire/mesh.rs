@@ -6,7 +6,7 @@
 use core::net::SocketAddr;
 use std::time::Duration;
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, decode::Error as Unread};
 use storemesh_keys::{Certificate, HqSigned, Name, PeerId, Signed};
 
 use crate::{
@@ -178,10 +178,13 @@ pub struct ProductState {
     pub bytes_from_neighbours: u64,
     #[n(7)]
     pub phase: Phase,
+    /// In [`Phase::NoRoom`]: how much room must be made, once that was measured.
+    #[n(8)]
+    pub bytes_lacking: Option<u64>,
 }
 
 /// How far a terminal is with a wanted release.
-#[derive(Clone, Copy, Debug, Default, Encode, Decode, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Encode, PartialEq, Eq)]
 #[cbor(index_only)]
 pub enum Phase {
     /// Wanted, and another product's turn is first, or the disk is being looked over.
@@ -203,4 +206,23 @@ pub enum Phase {
     Running,
     #[n(6)]
     Failed,
+    /// There is too little room on its disk, or under its quota; it goes on when there is more.
+    #[n(7)]
+    NoRoom,
+}
+
+/// One that a newer version has reads as waiting: the sender is on its way somehow.
+impl<'b, C> Decode<'b, C> for Phase {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, Unread> {
+        Ok(match d.u64()? {
+            1 => Self::Manifest,
+            2 => Self::Staging,
+            3 => Self::Fetching,
+            4 => Self::Activating,
+            5 => Self::Running,
+            6 => Self::Failed,
+            7 => Self::NoRoom,
+            _ => Self::Waiting,
+        })
+    }
 }

@@ -47,6 +47,7 @@ fn presence() -> Presence {
             bytes_from_hq: 5,
             bytes_from_neighbours: 6,
             phase: Phase::Fetching,
+            bytes_lacking: None,
         }],
     }
 }
@@ -80,6 +81,13 @@ fn frames_of_the_mesh() {
     let ask_unseen = Some(AskUnseen { generation: 1, epoch: 2, challenge: 3 });
     golden(&mesh::Frame { ask_unseen, ..frame() }, "a10aa3000101020203");
     golden(&mesh::Frame { unseen: Some(UnseenAnswer { word: None }), ..frame() }, "a10ba0");
+}
+
+#[test]
+fn a_phase_that_a_newer_version_has_does_not_spoil_the_frame() {
+    let phases = [0, 1, 2, 3, 4, 5, 6, 7].map(|number| decode::<Phase>(&[number]).unwrap());
+    assert_eq!(phases.map(|phase| encode(&phase)), [0, 1, 2, 3, 4, 5, 6, 7].map(|n| vec![n]));
+    assert_eq!(decode::<Phase>(&[0x17]), Ok(Phase::Waiting));
 }
 
 #[test]

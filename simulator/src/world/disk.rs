@@ -103,6 +103,14 @@ impl Disk {
         standing.truncate(2);
     }
 
+    /// Its room is needed, and it does not run.
+    pub(super) fn give_up(&mut self, head: &ReleaseHead) {
+        if self.running(&head.product) != Some(head) {
+            let standing = self.standing.entry(head.product.clone()).or_default();
+            standing.retain(|(other, _)| other.id != head.id);
+        }
+    }
+
     /// Chunks that were kept for a download.
     pub(super) fn sweep(&mut self) {
         if self.staged.is_empty() {

@@ -65,6 +65,8 @@ impl World {
                 Output::Cancel { from, chunk } => {
                     format!("cancel {chunk:?} from {}", self.source(*from))
                 }
+                Output::Measure { release, .. } => format!("measure for {}", release.version),
+                Output::GiveUp { release } => format!("give up {}", release.version),
                 Output::Stage { release, .. } => format!("stage {}", release.version),
                 Output::Activate { release, .. } => format!("activate {}", release.version),
                 Output::Abandon { release } => format!("abandon {}", release.version),

@@ -294,6 +294,11 @@ impl World {
                 self.disk_job(t, bytes, Job::Check { list, chunks });
             }
             Output::ReadManifest { release } => self.disk_job(t, 0, Job::ReadManifest { release }),
+            Output::Measure { release, .. } => {
+                let bytes = release.plain_bytes;
+                self.disk_job(t, 0, Job::Measure { release, bytes });
+            }
+            Output::GiveUp { release } => self.disk_job(t, 0, Job::GiveUp { release }),
             Output::Stage { release, manifest } => {
                 let bytes = self.bytes_held(t, manifest.chunks());
                 self.disk_job(t, bytes, Job::Stage { release, manifest });

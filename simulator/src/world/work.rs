@@ -11,7 +11,7 @@ use std::{
 
 use storemesh_protocol::{
     content::{ChunkId, ChunkRef, ListId, Manifest, ReleaseHead},
-    terminal::{FetchError, Input, Source},
+    terminal::{DiskError, FetchError, Input, Room, Source},
 };
 
 use super::{
@@ -34,6 +34,13 @@ pub(super) enum Job {
         chunks: Arc<[ChunkRef]>,
     },
     ReadManifest {
+        release: ReleaseHead,
+    },
+    Measure {
+        release: ReleaseHead,
+        bytes: u64,
+    },
+    GiveUp {
         release: ReleaseHead,
     },
     Stage {
@@ -173,7 +180,6 @@ impl World {
     pub(super) fn disk_done(&mut self, t: usize, job: Job) {
         let full = self.hosts[t].disk_full;
         let disk = &mut self.hosts[t].disk;
-        let no_room = || "the disk is full".to_owned();
         let input = match job {
             Job::Ready => Input::DiskReady,
             Job::Check { list, chunks } => Input::Checked { list, have: disk.check(&chunks) },
@@ -184,17 +190,29 @@ impl World {
                 let manifest = manifest.ok_or_else(|| "a piece is not on disk".to_owned());
                 Input::ManifestRead { release: release.id, manifest }
             }
+            Job::Measure { release, bytes } => {
+                let free = if full { 0 } else { u64::MAX };
+                let room = Room { needed: bytes, free, ..Room::default() };
+                Input::Measured { release: release.id, room: Ok(room) }
+            }
+            Job::GiveUp { release } => {
+                disk.give_up(&release);
+                return;
+            }
             Job::Stage { release, manifest } => {
-                let have =
-                    if full { Err(no_room()) } else { Ok(disk.stage(release.id, &manifest)) };
+                let have = if full {
+                    Err(DiskError::NoRoom)
+                } else {
+                    Ok(disk.stage(release.id, &manifest))
+                };
                 Input::Staged { release: release.id, have }
             }
             Job::Activate { release, manifest } => {
                 let id = release.id;
                 let done = if !disk.is_whole(&release, &manifest) {
-                    Err("chunks are not on disk".to_owned())
+                    Err(DiskError::Failed("chunks are not on disk".to_owned()))
                 } else if full {
-                    Err(no_room())
+                    Err(DiskError::NoRoom)
                 } else {
                     disk.activate(release, manifest);
                     Ok(())
@@ -210,7 +228,7 @@ impl World {
                 return;
             }
             Job::Store { from, chunk, .. } if full => {
-                Input::NotFetched { from, chunk: chunk.id, why: FetchError::Disk }
+                Input::NotFetched { from, chunk: chunk.id, why: FetchError::NoRoom }
             }
             Job::Store { from, chunk, bytes } => {
                 disk.put(chunk.id);

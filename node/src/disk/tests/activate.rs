@@ -48,10 +48,10 @@ fn a_release_that_is_not_whole_is_not_activated() {
     let (one, two) = (software("1.0"), software("1.1"));
     terminal.install(&one);
     let error = terminal.disk.activate(&two.head).unwrap_err();
-    assert!(error.contains("of the manifest is not on disk"), "{error}");
+    assert!(error.to_string().contains("of the manifest is not on disk"), "{error}");
     terminal.fetch_manifest(&two);
     let error = terminal.disk.activate(&two.head).unwrap_err();
-    assert!(error.contains("chunks are on disk"), "{error}");
+    assert!(error.to_string().contains("chunks are on disk"), "{error}");
     terminal.assert_runs(&one);
     terminal.install(&two);
 }

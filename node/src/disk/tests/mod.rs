@@ -6,6 +6,7 @@ mod damage;
 mod full;
 mod garbage;
 mod one_copy;
+mod quota;
 mod resume;
 mod store;
 
@@ -22,7 +23,7 @@ use storemesh_protocol::content::{
 };
 use tempfile::TempDir;
 
-use super::{Disk, layout::Layout, tree};
+use super::{Disk, Limits, layout::Layout, tree};
 
 /// A release as HQ holds it.
 struct Release {
@@ -101,13 +102,13 @@ struct Terminal {
 impl Terminal {
     fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let disk = Disk::open(data.path()).unwrap();
+        let disk = Disk::open(data.path(), Limits::default()).unwrap();
         Self { data, disk }
     }
 
     /// What is on disk is all that a new process knows.
     fn restart(&mut self) {
-        self.disk = Disk::open(self.data.path()).unwrap();
+        self.disk = Disk::open(self.data.path(), Limits::default()).unwrap();
     }
 
     fn fetch_manifest(&self, release: &Release) {

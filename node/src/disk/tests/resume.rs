@@ -154,7 +154,7 @@ fn a_tree_that_could_not_be_finished_is_kept_and_gone_on_with() {
     // Where a symlink of the release should go.
     fs::write(terminal.staged(&release).join("till"), "in the way").unwrap();
     let error = terminal.disk.activate(&release.head).unwrap_err();
-    assert!(error.starts_with("activating"), "{error}");
+    assert!(error.to_string().starts_with("activating"), "{error}");
     fs::remove_file(terminal.staged(&release).join("till")).unwrap();
     terminal.disk.sweep();
     assert_eq!(terminal.install(&release), 0);
