@@ -9,11 +9,14 @@
 //! Being wrong costs a dial: who answers is proven by the handshake, and whether it belongs to this
 //! store by its certificate. [`Input`] and [`Output`] are the whole of it.
 
+mod why;
+
 use core::net::SocketAddr;
 use std::{collections::BTreeMap, time::Duration};
 
 use storemesh_keys::PeerId;
 
+pub(crate) use self::why::Dial;
 use crate::Instant;
 
 /// How long the higher PeerId waits for the lower one's dial.

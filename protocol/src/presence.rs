@@ -100,6 +100,11 @@ impl Presences {
         }
     }
 
+    /// How an admitted neighbour is, if it has told: it tells the gateway alone.
+    pub(crate) fn of(&self, peer: &PeerId) -> Option<&Presence> {
+        self.neighbours.get(peer).filter(|presence| !presence.products.is_empty())
+    }
+
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub(crate) fn deadline(&self) -> Instant {

@@ -24,11 +24,13 @@ mod order;
 mod split;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use storemesh_keys::{Authored, PeerId, Verified};
 
+pub(crate) use self::why::Call;
 use self::{handover::Handover, order::Order, split::Split};
 use crate::{
     Instant, Lease,

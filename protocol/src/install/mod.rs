@@ -16,6 +16,8 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+mod why;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use storemesh_keys::{Name, Verified};

@@ -133,7 +133,7 @@ impl Swarm {
         if self.liars.len() >= LIARS_MAX {
             self.liars.pop_front();
         }
-        self.liars.push_back(peer);
+        self.liars.push_back((peer, now));
         self.lost(now, peer);
         self.neighbours.insert(peer, Neighbour::new());
     }

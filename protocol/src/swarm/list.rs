@@ -120,6 +120,10 @@ impl List {
         self.unheld.first().copied()
     }
 
+    pub(super) fn only_hq(&self) -> u32 {
+        u32::try_from(self.unheld.len()).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn waits_for_hq(&self) -> bool {
         !self.unheld.is_empty()
     }

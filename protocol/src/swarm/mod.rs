@@ -22,6 +22,7 @@ mod pipe;
 mod seek;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -31,11 +32,14 @@ use std::{
 
 use storemesh_keys::PeerId;
 
-pub(crate) use self::neighbour::Looked;
 use self::{
     list::List,
     neighbour::Neighbour,
     pipe::{Kind, Pipe},
+};
+pub(crate) use self::{
+    neighbour::Looked,
+    why::{Lacking, Trouble},
 };
 use crate::{
     Instant,
@@ -147,7 +151,7 @@ pub(crate) struct Swarm {
     neighbours: BTreeMap<PeerId, Neighbour>,
     hq: Option<Pipe>,
     /// The last ones, the oldest first.
-    liars: VecDeque<PeerId>,
+    liars: VecDeque<(PeerId, Instant)>,
     entrusted: u64,
 }
 

@@ -92,6 +92,9 @@ impl Terminal {
         let Some(neighbour) = self.neighbours.remove(&peer) else { return };
         let admitted = matches!(neighbour.stage, Stage::Admitted);
         self.find(now, finder::Input::Lost { peer, admitted }, outputs);
+        if !admitted {
+            self.refusals.left(peer, now);
+        }
         if admitted {
             self.swarm(now, swarm::Input::NeighbourLost(peer), outputs);
             let told = self.presences.handle(now, presence::Input::NeighbourLost(peer));
@@ -109,14 +112,16 @@ impl Terminal {
     ) {
         let certificate = match self.judge(now, peer, &hello.certificate) {
             Ok(certificate) => certificate,
-            Err(why) => {
-                self.turn_away(now, peer, why, outputs);
+            Err(Unfit { why, foreign }) => {
+                self.turn_away(now, peer, why.clone(), outputs);
+                self.refusals.add(peer, now, &why, foreign);
                 return;
             }
         };
         let name = certificate.name.clone();
         let neighbour = self.neighbours.get_mut(&peer).expect("a frame comes from a neighbour");
         neighbour.stage = Stage::Admitted;
+        self.refusals.admitted(&peer);
         self.names.insert(peer, name.clone());
         outputs.push(Output::Admitted { peer, name });
         for address in hello.listen.iter().copied() {
@@ -142,6 +147,7 @@ impl Terminal {
         for peer in late {
             // It may be one of ours that was busy: it is tried again, ever less often.
             let why = "showed no certificate in time".to_owned();
+            self.refusals.add(peer, now, &why, None);
             outputs.push(Output::Reject { from: Source::Neighbour(peer), why: why.clone() });
             outputs.push(Output::Close { peer, why });
             self.disconnected(now, peer, outputs);
@@ -156,6 +162,7 @@ impl Terminal {
         why: String,
         outputs: &mut Vec<Output>,
     ) {
+        self.refusals.add(peer, now, &why, None);
         outputs.push(Output::Reject { from: Source::Neighbour(peer), why: why.clone() });
         outputs.push(Output::Close { peer, why });
         self.disconnected(now, peer, outputs);
@@ -172,20 +179,39 @@ impl Terminal {
         now: Instant,
         peer: PeerId,
         shown: &HqSigned<Certificate>,
-    ) -> Result<Verified<Certificate>, String> {
+    ) -> Result<Verified<Certificate>, Unfit> {
         let at = self.clock.at(now);
-        let certificate =
-            shown.verify(&self.trust, at, Expiry::Ignored).map_err(|why| why.to_string())?;
+        let certificate = shown.verify(&self.trust, at, Expiry::Ignored).map_err(Unfit::from)?;
         let store = &self.membership.certificate.store;
         if certificate.peer != peer {
-            return Err("shows another terminal's certificate".to_owned());
+            return Err(Unfit::new("shows another terminal's certificate"));
         }
         if certificate.store != *store {
-            return Err(format!("is a terminal of store {}, this is {store}", certificate.store));
+            let why = format!("is a terminal of store {}, this is {store}", certificate.store);
+            return Err(Unfit { why, foreign: Some(certificate.name.clone()) });
         }
         if certificate.until.plus(CERTIFICATE_GRACE) <= at {
-            return Err("shows a certificate that ended longer ago than the grace".to_owned());
+            return Err(Unfit::new("shows a certificate that ended longer ago than the grace"));
         }
         Ok(certificate)
+    }
+}
+
+/// Why a terminal is not let in.
+struct Unfit {
+    why: String,
+    /// The name of one that is good, and of another store.
+    foreign: Option<Name>,
+}
+
+impl Unfit {
+    fn new(why: impl ToString) -> Self {
+        Self { why: why.to_string(), foreign: None }
+    }
+}
+
+impl From<storemesh_keys::VerifyError> for Unfit {
+    fn from(why: storemesh_keys::VerifyError) -> Self {
+        Self::new(why)
     }
 }

@@ -13,19 +13,25 @@ mod membership;
 mod mesh;
 mod status;
 mod uplink;
+mod why;
 
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
 use storemesh_keys::{Expiry, HqSigned, Name, PeerId, SecretKey, Timestamp, Trust, VerifyError};
 
-use self::{admission::Neighbour, uplink::Uplink};
+use self::{
+    admission::Neighbour,
+    uplink::Uplink,
+    why::{NotReached, Refusals},
+};
 pub use self::{
     admission::{CERTIFICATE_GRACE, GREETING_TIMEOUT},
     io::{DiskError, Event, FetchError, Hardware, Input, Output, Source},
     join::{Join, JoinInput, JoinOutput},
     membership::Membership,
-    status::{GatewayView, NeighbourView, ReleaseView, Status, UplinkView},
+    status::{GatewayView, NeighbourRelease, NeighbourView, ReleaseView, Status, UplinkView},
+    why::{Answer, Ask, Question, State},
 };
 use crate::{
     BadRow, HqClock, Instant, Lease, Rows, Save, Wanted,
@@ -98,7 +104,8 @@ pub struct Terminal {
     /// Of the store's terminals, whether they are here or not.
     names: BTreeMap<PeerId, Name>,
     uplink: Uplink,
-    hq_not_reached: Option<String>,
+    hq_not_reached: Option<NotReached>,
+    refusals: Refusals,
     finder: Finder,
     gateway: Gateway,
     installer: Installer,
@@ -138,6 +145,7 @@ impl Terminal {
             names: BTreeMap::new(),
             uplink: Uplink::Down,
             hq_not_reached: None,
+            refusals: Refusals::default(),
             finder: Finder::new(me),
             gateway: Gateway::new(me, lease, now),
             installer: Installer::new(wanted.into_iter()),

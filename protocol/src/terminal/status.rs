@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use std::time::Duration;
 
-use storemesh_keys::{ChainId, Name, PeerId};
+use storemesh_keys::{ChainId, Name, PeerId, Timestamp};
 
 use super::{FoundBy, Hardware, Terminal, admission::Stage, uplink::Uplink};
 use crate::{
@@ -25,6 +25,11 @@ pub struct Status {
     pub uplink: UplinkView,
     /// Why the last call to HQ came to nothing, if it did.
     pub hq_not_reached: Option<String>,
+    /// Where HQ is called, in this order.
+    pub hq_addresses: Vec<String>,
+    /// By which what HQ dated is judged.
+    pub hq_time: Timestamp,
+    pub certificate_until: Timestamp,
     pub listen: Vec<SocketAddr>,
     pub neighbours: Vec<NeighbourView>,
     pub releases: Vec<ReleaseView>,
@@ -63,6 +68,19 @@ pub struct NeighbourView {
     /// None when it dialled us and nobody had told of it.
     pub found_by: Option<FoundBy>,
     pub gateway: bool,
+    /// How far it is with what this terminal wants or runs, as far as it has told.
+    pub releases: Vec<NeighbourRelease>,
+}
+
+/// What is known of one product on a neighbour.
+#[derive(Clone, Debug)]
+pub struct NeighbourRelease {
+    pub product: Name,
+    /// Only the gateway is told.
+    pub running: Option<Name>,
+    pub phase: Option<Phase>,
+    pub chunks_have: u32,
+    pub chunks_total: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -110,7 +128,10 @@ impl Terminal {
                 Uplink::Up | Uplink::Opening | Uplink::Greeting { .. } => UplinkView::Connecting,
                 Uplink::Down => UplinkView::None,
             },
-            hq_not_reached: self.hq_not_reached.clone(),
+            hq_not_reached: self.hq_not_reached.as_ref().map(|hq| hq.why.clone()),
+            hq_addresses: self.membership.hq.clone(),
+            hq_time: self.clock.at(now),
+            certificate_until: certificate.until,
             listen: self.listen.clone(),
             neighbours: self.neighbour_views(),
             releases: self.installer.products().map(|(n, p)| self.release_view(n, p)).collect(),
@@ -139,7 +160,7 @@ impl Terminal {
         Presence { products }
     }
 
-    fn release_view(&self, name: &Name, product: &Product) -> ReleaseView {
+    pub(super) fn release_view(&self, name: &Name, product: &Product) -> ReleaseView {
         let running = product.running();
         let wanted = product.wanted.as_ref().map(|wanted| &wanted.release);
         let mut view = match &product.job {
@@ -184,6 +205,7 @@ impl Terminal {
             address: neighbour.address,
             found_by: self.finder.found_by(peer),
             gateway: holder == Some(*peer),
+            releases: self.releases_of(peer),
         });
         let away = self.finder.known().filter(|(peer, ..)| !self.neighbours.contains_key(peer));
         let away = away.map(|(peer, address, by)| NeighbourView {
@@ -193,8 +215,33 @@ impl Terminal {
             address,
             found_by: Some(by),
             gateway: holder == Some(peer),
+            releases: Vec::new(),
         });
         connected.chain(away).collect()
+    }
+
+    /// The gateway is told; the others know which chunks a neighbour holds.
+    fn releases_of(&self, peer: &PeerId) -> Vec<NeighbourRelease> {
+        let of_product = |(name, product): (&Name, &Product)| {
+            let told = self
+                .presences
+                .of(peer)
+                .and_then(|presence| presence.products.iter().find(|state| state.product == *name));
+            if let Some(state) = told {
+                return Some(NeighbourRelease {
+                    product: name.clone(),
+                    running: state.running.clone(),
+                    phase: Some(state.phase),
+                    chunks_have: state.chunks_have,
+                    chunks_total: state.chunks_total,
+                });
+            }
+            let (list, chunks_total) = product.content()?;
+            let chunks_have = self.swarm.held_by(peer, &list)?;
+            let (product, running, phase) = (name.clone(), None, None);
+            Some(NeighbourRelease { product, running, phase, chunks_have, chunks_total })
+        };
+        self.installer.products().filter_map(of_product).collect()
     }
 
     /// As its certificate or HQ has said, now or before.

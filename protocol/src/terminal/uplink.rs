@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use storemesh_keys::{Authored, PeerId, PublicKey, Timestamp, Trust};
 
-use super::{Event, Output, Source, Terminal};
+use super::{
+    Event, Output, Source, Terminal,
+    why::{By, NotReached},
+};
 use crate::{
     Instant, Unseen, finder,
     gateway::{self, ToldBy},
@@ -82,7 +85,7 @@ impl Terminal {
             return;
         }
         self.uplink = Uplink::Down;
-        self.hq_not_reached = Some(why.clone());
+        self.hq_not_reached = Some(NotReached { why: why.clone(), at: now, by: By::Line });
         outputs.push(Output::Event(Event::Unreachable { why }));
         self.gateway(now, gateway::Input::UplinkDown, outputs);
     }
@@ -116,7 +119,8 @@ impl Terminal {
             self.welcomed(now, welcome, now.since(since), outputs);
         }
         if let Some(refused) = frame.refused {
-            self.hq_not_reached = Some(refused.why.clone());
+            let why = refused.why.clone();
+            self.hq_not_reached = Some(NotReached { why, at: now, by: By::Hq });
             outputs.push(Output::Event(Event::Refused { why: refused.why }));
             outputs.push(Output::CloseUplink);
             self.uplink = Uplink::Down;
