@@ -35,7 +35,10 @@ pub(crate) enum Input {
 pub(crate) enum To {
     Nobody,
     Neighbour(PeerId),
-    Hq,
+    /// By the lease of this epoch: HQ knows nothing of a new one's holder yet.
+    Hq {
+        epoch: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -66,7 +69,7 @@ impl Presences {
             Input::Told { peer, presence } => {
                 if let Some(known) = self.neighbours.get_mut(&peer) {
                     *known = presence;
-                    self.changed |= self.to == To::Hq;
+                    self.changed |= matches!(self.to, To::Hq { .. });
                 }
             }
             Input::NeighbourUp(peer) => {
@@ -74,7 +77,8 @@ impl Presences {
                 self.changed = true;
             }
             Input::NeighbourLost(peer) => {
-                self.changed |= self.neighbours.remove(&peer).is_some() && self.to == To::Hq;
+                self.changed |=
+                    self.neighbours.remove(&peer).is_some() && matches!(self.to, To::Hq { .. });
             }
             Input::Gateway(to) => {
                 if self.to != to {
@@ -93,7 +97,7 @@ impl Presences {
         match self.to {
             To::Nobody => None,
             To::Neighbour(peer) => Some(Output::Tell(peer)),
-            To::Hq => {
+            To::Hq { .. } => {
                 let all = self.neighbours.iter().map(|(peer, presence)| (*peer, presence.clone()));
                 Some(Output::Report(all.collect()))
             }
@@ -111,7 +115,7 @@ impl Presences {
         let known = match self.to {
             To::Nobody => false,
             To::Neighbour(peer) => self.neighbours.contains_key(&peer),
-            To::Hq => true,
+            To::Hq { .. } => true,
         };
         if self.changed && known { self.not_before } else { Instant::NEVER }
     }

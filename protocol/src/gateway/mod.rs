@@ -371,6 +371,9 @@ impl Gateway {
     fn settle(&mut self, now: Instant, outputs: &mut Vec<Output>) {
         self.unserved =
             if self.is_served() || self.speaks() { None } else { self.unserved.or(Some(now)) };
+        if self.unserved.is_none() {
+            self.behind = None;
+        }
         let may_fetch = self.speaks() && self.bytes_from <= now;
         if may_fetch != self.fetching {
             self.fetching = may_fetch;

@@ -8,7 +8,11 @@
 //!
 //! A neighbour that has said nothing of itself comes last.
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use storemesh_keys::PeerId;
 
@@ -16,6 +20,8 @@ use crate::{Instant, terminal::Hardware, wire::mesh::Candidate};
 
 /// Delays below this are all alike: a busy terminal adds as much by itself.
 const DELAY_UNIT_MS: u32 = 16;
+/// The shortest delay of so many calls counts: one that waited behind a release says nothing.
+const CALLS: usize = 3;
 /// As are rates: nothing can be fetched with less.
 const RATE_UNIT: u64 = 64 << 10;
 /// Uptimes count by this: what has run for a while is not about to be switched off again.
@@ -29,6 +35,8 @@ pub(super) struct Order {
     me: PeerId,
     started: Instant,
     mine: Candidate,
+    /// Of the last calls.
+    delays: VecDeque<u32>,
     /// What I last told the neighbours, but for the uptime.
     told: Option<Class>,
     others: BTreeMap<PeerId, (Candidate, Instant)>,
@@ -53,6 +61,7 @@ impl Order {
             me,
             started: now,
             mine: Candidate::default(),
+            delays: VecDeque::new(),
             told: None,
             others: BTreeMap::new(),
         };
@@ -65,7 +74,11 @@ impl Order {
     }
 
     pub(super) fn delay(&mut self, delay: Duration) {
-        self.mine.delay_ms = Some(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
+        self.delays.push_back(u32::try_from(delay.as_millis()).unwrap_or(u32::MAX));
+        if self.delays.len() > CALLS {
+            self.delays.pop_front();
+        }
+        self.mine.delay_ms = self.delays.iter().min().copied();
     }
 
     pub(super) fn rate(&mut self, bytes_per_s: u64) {
@@ -211,6 +224,18 @@ mod tests {
             mine(&mut order, hardware, delay);
             assert_eq!(order.better(NOW), expected.map(peer), "{theirs:?} beside {delay} ms");
         }
+    }
+
+    #[test]
+    fn one_slow_call_is_forgiven_and_a_line_that_became_slow_is_not() {
+        let mut order = order(&[]);
+        order.delay(Duration::from_millis(5));
+        order.delay(Duration::from_millis(500));
+        assert_eq!(order.mine(NOW).delay_ms, Some(5));
+        for _ in 0..2 {
+            order.delay(Duration::from_millis(400));
+        }
+        assert_eq!(order.mine(NOW).delay_ms, Some(400));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use storemesh_keys::{Authored, Expiry, Name, PeerId, Timestamp, Verified};
 
 use super::{
     Hq, LinkId, Output,
-    leases::{Alone, GivenBack, Holder, Ruling},
+    leases::{Alone, GivenBack, Holder, PROMISE, Ruling},
 };
 use crate::{
     Instant, Lease, Unseen, Wanted,
@@ -109,7 +109,8 @@ impl Hq {
             self.ask_part(now, wall, peer, member, ask, &mut outputs)?;
         }
         if let (Some(GiveBack { to }), Some(member)) = (frame.give_back, &member) {
-            let back = to.map_or(GivenBack::ToNobody, GivenBack::To);
+            let until = now + PROMISE;
+            let back = to.map_or(GivenBack::ToNobody, |other| GivenBack::To { other, until });
             let rulings = self.leases.gone(wall, &self.signer, &member.store, peer, back);
             self.tell_rulings(&member.store, rulings, &mut outputs);
         }

@@ -18,7 +18,9 @@ mod why;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
-use storemesh_keys::{Expiry, HqSigned, Name, PeerId, SecretKey, Timestamp, Trust, VerifyError};
+use storemesh_keys::{
+    Expiry, HqSigned, Name, PeerId, SecretKey, Timestamp, Trust, Verified, VerifyError,
+};
 
 use self::{
     admission::Neighbour,
@@ -324,10 +326,11 @@ impl Terminal {
                 }
             }
         }
-        let to = match self.gateway.gateway().map(|lease| lease.holder) {
-            _ if self.gateway.speaks() => To::Hq,
-            Some(holder) if self.is_admitted(&holder) => To::Neighbour(holder),
-            _ => To::Nobody,
+        let near = |lease: &&Verified<Lease>| self.is_admitted(&lease.holder);
+        let to = match (self.gateway.speaks_by(), self.gateway.gateway().filter(near)) {
+            (Some(mine), _) => To::Hq { epoch: mine.epoch },
+            (None, Some(theirs)) => To::Neighbour(theirs.holder),
+            (None, None) => To::Nobody,
         };
         let presence = self.presences.handle(now, presence::Input::Gateway(to));
         self.tell_presence(presence, outputs);

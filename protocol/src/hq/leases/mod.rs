@@ -29,6 +29,8 @@ pub(super) const LEASES: &str = "leases.1";
 
 /// How long a holder may take to answer a ping before the lease goes to another.
 pub const SILENCE: Duration = Duration::from_secs(1);
+/// How long a holder's wish counts that another have the lease: that one calls at once.
+pub(super) const PROMISE: Duration = Duration::from_secs(30);
 /// Terminals of one store that wait for the answer to one ping: more than a store has.
 const ASKERS_MAX: usize = 128;
 
@@ -46,8 +48,8 @@ struct Held {
     top: u64,
     /// The holder has given it back.
     free: bool,
-    /// The holder wants this terminal to have it.
-    promised: Option<PeerId>,
+    /// The holder wants this terminal to have it, if it asks by then.
+    promised: Option<(PeerId, Instant)>,
     /// Whom the holder has named in its last report under this lease, and itself.
     sees: Option<BTreeSet<PeerId>>,
     parts: Parts,
@@ -134,7 +136,8 @@ impl Leases {
             let lease = held.lease.clone();
             return vec![Ruling::Granted { to: asker, lease, save: None }];
         }
-        if held.free || held.promised == Some(asker) || holder == Holder::Away {
+        let promised = held.promised.is_some_and(|(to, until)| to == asker && now < until);
+        if held.free || promised || holder == Holder::Away {
             return self.grant(wall, signer, store, asker);
         }
         if let Some(ping) = self.pings.get_mut(store) {
@@ -262,9 +265,9 @@ impl Leases {
         }
         match back {
             GivenBack::ToNobody => held.free = true,
-            GivenBack::To(other) => {
+            GivenBack::To { other, until } => {
                 // It goes on until the other asks.
-                held.promised = Some(other);
+                held.promised = Some((other, until));
                 return Vec::new();
             }
             GivenBack::No => {}
@@ -397,5 +400,5 @@ pub(super) enum Holder {
 pub(super) enum GivenBack {
     No,
     ToNobody,
-    To(PeerId),
+    To { other: PeerId, until: Instant },
 }

@@ -90,7 +90,7 @@ fn a_lease_that_was_given_back_goes_to_the_next_that_asks() {
 fn a_lease_that_was_given_back_for_one_goes_to_that_one_alone() {
     let mut leases = leases();
     _ = ask(&mut leases, 1, Holder::Away);
-    let back = GivenBack::To(peer(3));
+    let back = GivenBack::To { other: peer(3), until: NOW + PROMISE };
     assert!(leases.gone(WALL, &signer(), &name("s1"), peer(1), back).is_empty());
     ping(&ask(&mut leases, 2, Holder::Connected));
     let rulings = ask(&mut leases, 3, Holder::Connected);
