@@ -12,7 +12,7 @@ pub(crate) struct Search {
     /// The one that is tried next stands first.
     pub(crate) addresses: Vec<(SocketAddr, FoundBy)>,
     pub(crate) dial: Dial,
-    /// Dials in a row that came to nothing.
+    /// Rounds of dials in a row, each of all addresses, that came to nothing.
     pub(crate) failures: u32,
     /// It was admitted once since this node started.
     pub(crate) was_here: bool,
@@ -30,7 +30,7 @@ impl Finder {
     pub(crate) fn search(&self, peer: &PeerId) -> Option<Search> {
         let peer = self.peers.get(peer)?;
         Some(Search {
-            addresses: peer.addresses.iter().rev().copied().collect(),
+            addresses: peer.places.all().collect(),
             dial: match peer.state {
                 State::Idle(at) => Dial::DueAt(at),
                 State::Dialling(_) => Dial::UnderWay,

@@ -1,38 +1,46 @@
 //! Whom to dial, and when.
 //!
-//! Addresses come from mDNS, from memory, from the configuration and from HQ; all count alike and
-//! the first that works wins. Of two terminals that know each other the one with the lower PeerId
-//! dials at once and the other only after [`PATIENCE`], so that there is mostly one connection.
-//! A neighbour that is lost or does not answer is dialled again, ever more slowly up to
-//! [`BACKOFF_MAX`], for as long as anybody knows an address of it.
+//! Addresses come from mDNS, from memory, from the configuration, from HQ and from the terminals
+//! themselves; all count alike and the first that works wins ([`places`] has their order). Of two
+//! terminals that know each other the one with the lower PeerId dials at once and the other only after
+//! [`PATIENCE`], so that there is mostly one connection. A neighbour that is lost or does not answer is
+//! dialled again, ever more slowly up to [`BACKOFF_MAX`], for as long as anybody knows an address of
+//! it; at once when this terminal's own addresses have changed, since that is what was wrong.
 //!
 //! Being wrong costs a dial: who answers is proven by the handshake, and whether it belongs to this
 //! store by its certificate. [`Input`] and [`Output`] are the whole of it.
 
+mod places;
+mod refused;
 mod why;
 
-use core::net::SocketAddr;
+#[cfg(test)]
+mod tests;
+
+use core::net::{IpAddr, SocketAddr};
 use std::{collections::BTreeMap, time::Duration};
 
 use storemesh_keys::PeerId;
 
 pub(crate) use self::why::Dial;
+use self::{
+    places::{Places, STAGGER, is_dialable},
+    refused::Refused,
+};
 use crate::Instant;
 
 /// How long the higher PeerId waits for the lower one's dial.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
-/// The first pause after a dial that came to nothing; it doubles.
+/// The first pause after a round of dials that came to nothing; it doubles.
 const BACKOFF: Duration = Duration::from_millis(500);
 /// At most this long until the next try: a terminal switched on again should not wait longer.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A connection that ends sooner than this has not worked either.
 const LASTING: Duration = Duration::from_secs(5);
-/// A dial that has not been answered for so long will not be.
+/// A dial of a configured address that has not been answered for so long will not be.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Terminals remembered: twice the largest store, so that a flood of announcements ends.
 const PEERS_MAX: usize = 128;
-/// Addresses remembered for each; the one that answered last stays.
-const ADDRESSES_MAX: usize = 8;
 
 /// How an address came to be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +60,13 @@ pub(crate) enum Input {
         address: SocketAddr,
         by: FoundBy,
     },
+    /// `peer` itself says where it listens, the best first; replaces what it said before.
+    Told {
+        peer: PeerId,
+        addresses: Vec<SocketAddr>,
+    },
+    /// Where this terminal listens.
+    Here(Vec<SocketAddr>),
     /// An address somebody configured without saying whose it is.
     Configured(SocketAddr),
     Connected {
@@ -72,7 +87,7 @@ pub(crate) enum Input {
         peer: Option<PeerId>,
         address: SocketAddr,
     },
-    /// It is not one of ours, or no longer: forget it until it is found again.
+    /// It is not one of ours, or no longer: forget it until it is found again, and not too soon.
     Forget(PeerId),
     Tick,
 }
@@ -85,16 +100,18 @@ pub(crate) enum Output {
 #[derive(Debug)]
 pub(crate) struct Finder {
     me: PeerId,
+    here: Vec<IpAddr>,
     peers: BTreeMap<PeerId, Peer>,
+    refused: Refused,
     /// Configured addresses; whoever answers there is remembered by its PeerId beside.
     configured: BTreeMap<SocketAddr, Spot>,
 }
 
 #[derive(Debug)]
 struct Peer {
-    /// The most promising last.
-    addresses: Vec<(SocketAddr, FoundBy)>,
+    places: Places,
     state: State,
+    /// Rounds of dials in a row that came to nothing.
     failures: u32,
     /// It was admitted once.
     was_here: bool,
@@ -111,7 +128,7 @@ struct Spot {
 enum State {
     /// To be dialled then.
     Idle(Instant),
-    /// Dialled, and no answer expected after that.
+    /// Dialled; the next dial is due then, or the answer to the last one.
     Dialling(Instant),
     /// Since then.
     Connected(Instant),
@@ -126,19 +143,27 @@ impl State {
     }
 }
 
+/// The lower PeerId dials at once.
+fn wait(me: PeerId, id: PeerId) -> Duration {
+    if me < id { Duration::ZERO } else { PATIENCE }
+}
+
 fn backoff(failures: u32) -> Duration {
     BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX)
 }
 
 impl Finder {
     pub(crate) fn new(me: PeerId) -> Self {
-        Self { me, peers: BTreeMap::new(), configured: BTreeMap::new() }
+        let (here, refused) = (Vec::new(), Refused::default());
+        Self { me, here, peers: BTreeMap::new(), refused, configured: BTreeMap::new() }
     }
 
     #[must_use]
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         match input {
             Input::Found { peer, address, by } => self.found(now, peer, address, by),
+            Input::Told { peer, addresses } => self.told(now, peer, &addresses),
+            Input::Here(addresses) => self.moved(now, &addresses),
             Input::Configured(address) => {
                 let spot = Spot { answered_by: None, state: State::Idle(now), failures: 0 };
                 self.configured.entry(address).or_insert(spot);
@@ -162,6 +187,7 @@ impl Finder {
             }
             Input::Forget(peer) => {
                 self.peers.remove(&peer);
+                self.refused.insert(now, peer);
                 for spot in self.configured.values_mut().filter(|s| s.answered_by == Some(peer)) {
                     spot.failed(now);
                 }
@@ -178,59 +204,83 @@ impl Finder {
         peers.chain(self.configured.values().map(|s| s.state.due())).min().unwrap_or(Instant::NEVER)
     }
 
-    /// How `peer` came to be known first, for people.
+    /// How `peer`'s most promising address came to be known, for people.
     pub(crate) fn found_by(&self, peer: &PeerId) -> Option<FoundBy> {
-        self.peers.get(peer).and_then(|p| p.addresses.last()).map(|(_, by)| *by)
+        self.peers.get(peer).and_then(|p| p.places.first()).map(|(_, by)| by)
     }
 
     /// Everybody ever found and not forgotten, with the most promising address.
     pub(crate) fn known(&self) -> impl Iterator<Item = (PeerId, SocketAddr, FoundBy)> {
-        self.peers
-            .iter()
-            .filter_map(|(id, peer)| peer.addresses.last().map(|(at, by)| (*id, *at, *by)))
+        self.peers.iter().filter_map(|(id, peer)| peer.places.first().map(|(at, by)| (*id, at, by)))
     }
 
     fn found(&mut self, now: Instant, id: PeerId, address: SocketAddr, by: FoundBy) {
+        if is_dialable(&address)
+            && !self.refused.contains(now, &id)
+            && self.make_known(now, id)
+            && let Some(peer) = self.peers.get_mut(&id)
+            && peer.places.found(address, by, &self.here)
+        {
+            peer.hurry(now + wait(self.me, id));
+        }
+    }
+
+    fn told(&mut self, now: Instant, id: PeerId, addresses: &[SocketAddr]) {
+        // It was let in, whatever it was before.
+        self.refused.remove(&id);
+        let addresses: Vec<_> = addresses.iter().copied().filter(is_dialable).collect();
+        // Whoever says nowhere is not believed: it is somewhere.
+        if !addresses.is_empty()
+            && self.make_known(now, id)
+            && let Some(peer) = self.peers.get_mut(&id)
+            && peer.places.told(&addresses, &self.here)
+        {
+            peer.hurry(now + wait(self.me, id));
+        }
+    }
+
+    /// Returns whether `id` is one of `peers` from now on.
+    fn make_known(&mut self, now: Instant, id: PeerId) -> bool {
         if id == self.me {
-            return;
+            return false;
         }
         if !self.peers.contains_key(&id) && self.peers.len() >= PEERS_MAX && !self.make_room() {
+            return false;
+        }
+        let due = now + wait(self.me, id);
+        self.peers.entry(id).or_insert_with(|| Peer::new(State::Idle(due)));
+        true
+    }
+
+    /// This terminal stands somewhere else in the network, or another network is there.
+    fn moved(&mut self, now: Instant, addresses: &[SocketAddr]) {
+        let here: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+        if here == self.here {
             return;
         }
-        let wait = if self.me < id { Duration::ZERO } else { PATIENCE };
-        let peer = self.peers.entry(id).or_insert_with(|| Peer {
-            addresses: Vec::new(),
-            state: State::Idle(now + wait),
-            failures: 0,
-            was_here: false,
-        });
-        if peer.addresses.iter().any(|(known, _)| *known == address) {
-            return;
+        self.here = here;
+        for (id, peer) in &mut self.peers {
+            peer.failures = 0;
+            peer.hurry(now + wait(self.me, *id));
         }
-        if peer.addresses.len() >= ADDRESSES_MAX {
-            peer.addresses.remove(0);
-        }
-        // The newest is tried first; while connected, the one in use stays the most promising.
-        let last = peer.addresses.len();
-        let at =
-            if matches!(peer.state, State::Connected(_)) { last.saturating_sub(1) } else { last };
-        peer.addresses.insert(at, (address, by));
-        if let State::Idle(due) = &mut peer.state {
-            // News is a reason to try sooner than the backoff says.
-            *due = (*due).min(now + wait);
+        for spot in self.configured.values_mut() {
+            spot.failures = 0;
+            if let State::Idle(due) = &mut spot.state {
+                *due = (*due).min(now);
+            }
         }
     }
 
     /// Anybody on the network can announce what is not there: the announced that has answered least
     /// makes room for another.
     fn make_room(&mut self) -> bool {
-        let announced = |peer: &Peer| peer.addresses.iter().all(|(_, by)| *by == FoundBy::Mdns);
         let idle = |peer: &Peer| !matches!(peer.state, State::Connected(_));
         let least = self
             .peers
             .iter()
             .filter(|(_, peer)| {
-                !peer.was_here && peer.failures > 0 && announced(peer) && idle(peer)
+                let announced = peer.places.all_by(FoundBy::Mdns);
+                !peer.was_here && peer.failures > 0 && announced && idle(peer)
             })
             .max_by_key(|(_, peer)| peer.failures)
             .map(|(id, _)| *id);
@@ -241,15 +291,10 @@ impl Finder {
         self.answered(now, id, address);
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.state = State::Connected(now);
-            if let Some(at) = peer.addresses.iter().position(|(known, _)| *known == address) {
-                let used = peer.addresses.remove(at);
-                peer.addresses.push(used);
-            }
+            peer.places.works(address);
         } else if self.peers.len() < PEERS_MAX {
             // It dialled us. Where it listens its hello will say.
-            let (state, failures) = (State::Connected(now), 0);
-            let was_here = false;
-            self.peers.insert(id, Peer { addresses: Vec::new(), state, failures, was_here });
+            self.peers.insert(id, Peer::new(State::Connected(now)));
         }
     }
 
@@ -263,20 +308,17 @@ impl Finder {
     }
 
     fn lost(&mut self, now: Instant, id: PeerId, admitted: bool) {
-        let wait = if self.me < id { Duration::ZERO } else { PATIENCE };
         if let Some(peer) = self.peers.get_mut(&id)
             && let State::Connected(since) = peer.state
         {
             peer.was_here |= admitted;
-            if let Some((address, _)) = peer.addresses.last().copied() {
-                if admitted && since + LASTING <= now {
-                    peer.failures = 0;
-                    peer.state = State::Idle(now + wait);
-                } else {
-                    peer.failed(now, address);
-                }
-            } else {
+            if peer.places.is_empty() {
                 self.peers.remove(&id);
+            } else if admitted && since + LASTING <= now {
+                peer.failures = 0;
+                peer.state = State::Idle(now + wait(self.me, id));
+            } else {
+                peer.round_failed(now);
             }
         }
         for spot in self.configured.values_mut().filter(|spot| spot.answered_by == Some(id)) {
@@ -288,23 +330,8 @@ impl Finder {
     fn dial_what_is_due(&mut self, now: Instant) -> Vec<Output> {
         let mut outputs = Vec::new();
         for (id, peer) in &mut self.peers {
-            if let State::Dialling(until) = peer.state
-                && until <= now
-                && let Some((address, _)) = peer.addresses.last().copied()
-            {
-                peer.failed(now, address);
-            }
-            if let State::Idle(due) = peer.state
-                && due <= now
-            {
-                match peer.addresses.last() {
-                    Some((address, _)) => {
-                        outputs.push(Output::Dial { peer: Some(*id), address: *address });
-                        peer.state = State::Dialling(now + DIAL_TIMEOUT);
-                    }
-                    None => peer.state = State::Idle(Instant::NEVER),
-                }
-            }
+            let dial = peer.dial_when_due(now, &self.here);
+            outputs.extend(dial.map(|address| Output::Dial { peer: Some(*id), address }));
         }
         for (address, spot) in &mut self.configured {
             if let State::Dialling(until) = spot.state
@@ -329,20 +356,51 @@ impl Finder {
 }
 
 impl Peer {
-    /// The next address has its turn; after a round of all, a pause.
-    fn failed(&mut self, now: Instant, address: SocketAddr) {
-        if let Some(at) = self.addresses.iter().position(|(known, _)| *known == address) {
-            let tried = self.addresses.remove(at);
-            self.addresses.insert(0, tried);
+    fn new(state: State) -> Self {
+        Self { places: Places::default(), state, failures: 0, was_here: false }
+    }
+
+    /// There is a reason to try sooner than the backoff says.
+    fn hurry(&mut self, at: Instant) {
+        match &mut self.state {
+            State::Idle(due) => *due = (*due).min(at),
+            State::Dialling(due) if self.places.is_any_ahead() => *due = (*due).min(at),
+            State::Dialling(_) | State::Connected(_) => {}
         }
+    }
+
+    fn failed(&mut self, now: Instant, address: SocketAddr) {
+        self.places.failed(address);
+        if self.places.is_any_ahead() {
+            self.state = State::Dialling(now);
+        } else if self.places.last_answer().is_none() {
+            self.round_failed(now);
+        }
+    }
+
+    fn round_failed(&mut self, now: Instant) {
+        self.state = State::Idle(now + backoff(self.failures));
         self.failures = self.failures.saturating_add(1);
-        let round = u32::try_from(self.addresses.len().max(1)).unwrap_or(u32::MAX);
-        let wait = if self.failures.is_multiple_of(round) {
-            backoff(self.failures / round - 1)
-        } else {
-            Duration::from_millis(1)
+    }
+
+    fn dial_when_due(&mut self, now: Instant, here: &[IpAddr]) -> Option<SocketAddr> {
+        match self.state {
+            State::Idle(due) if due <= now => self.places.begin_round(here),
+            State::Dialling(due) if due <= now => {}
+            State::Idle(_) | State::Dialling(_) | State::Connected(_) => return None,
+        }
+        let Some(address) = self.places.dial(now) else {
+            if self.places.is_empty() {
+                self.state = State::Idle(Instant::NEVER);
+            } else {
+                self.round_failed(now);
+            }
+            return None;
         };
-        self.state = State::Idle(now + wait);
+        let answer = self.places.last_answer().unwrap_or(now);
+        let next = if self.places.is_any_ahead() { now + STAGGER } else { answer };
+        self.state = State::Dialling(next);
+        Some(address)
     }
 }
 
@@ -350,102 +408,5 @@ impl Spot {
     fn failed(&mut self, now: Instant) {
         self.state = State::Idle(now + backoff(self.failures));
         self.failures = self.failures.saturating_add(1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LOW: PeerId = PeerId::from_bytes([1; 32]);
-    const HIGH: PeerId = PeerId::from_bytes([2; 32]);
-
-    fn at(port: u16) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, 1], port))
-    }
-
-    fn found(peer: PeerId, port: u16) -> Input {
-        Input::Found { peer, address: at(port), by: FoundBy::Mdns }
-    }
-
-    #[test]
-    fn the_lower_peer_dials_at_once_and_the_higher_when_nobody_came() {
-        let now = Instant(5);
-        let dial = |peer, port| vec![Output::Dial { peer: Some(peer), address: at(port) }];
-        assert_eq!(Finder::new(LOW).handle(now, found(HIGH, 1)), dial(HIGH, 1));
-
-        let mut high = Finder::new(HIGH);
-        assert_eq!(high.handle(now, found(LOW, 1)), []);
-        assert_eq!(high.deadline(), now + PATIENCE);
-        assert_eq!(high.handle(now + PATIENCE, Input::Tick), dial(LOW, 1));
-    }
-
-    #[test]
-    fn a_neighbour_that_dialled_us_is_not_dialled() {
-        let mut finder = Finder::new(HIGH);
-        assert_eq!(finder.handle(Instant(0), found(LOW, 1)), []);
-        assert_eq!(finder.handle(Instant(1), Input::Connected { peer: LOW, address: at(9) }), []);
-        assert_eq!(finder.deadline(), Instant::NEVER);
-    }
-
-    #[test]
-    fn every_address_has_its_turn_before_there_is_a_pause() {
-        let mut finder = Finder::new(LOW);
-        let mut now = Instant(0);
-        let mut dialled = finder.handle(now, found(HIGH, 1));
-        assert!(finder.handle(now, found(HIGH, 2)).is_empty(), "one dial at a time");
-        for _ in 0..3 {
-            let Some(Output::Dial { address, .. }) = dialled.pop() else { panic!("no dial") };
-            let failed = Input::DialFailed { peer: Some(HIGH), address };
-            assert_eq!(finder.handle(now, failed), []);
-            now = finder.deadline();
-            dialled = finder.handle(now, Input::Tick);
-        }
-        assert_eq!(dialled, [Output::Dial { peer: Some(HIGH), address: at(2) }]);
-        assert!(now >= Instant(0) + BACKOFF && now < Instant(0) + BACKOFF * 2);
-    }
-
-    #[test]
-    fn a_lost_neighbour_is_dialled_again_for_ever_but_ever_more_slowly() {
-        let mut finder = Finder::new(LOW);
-        let mut now = Instant(0);
-        let mut outputs = finder.handle(now, found(HIGH, 1));
-        let mut last = now;
-        for _ in 0..20 {
-            assert_eq!(outputs.len(), 1);
-            let failed = Input::DialFailed { peer: Some(HIGH), address: at(1) };
-            assert_eq!(finder.handle(now, failed), []);
-            last = now;
-            now = finder.deadline();
-            outputs = finder.handle(now, Input::Tick);
-        }
-        assert_eq!(now - last, BACKOFF_MAX);
-    }
-
-    #[test]
-    fn a_neighbour_that_hangs_up_at_once_is_dialled_ever_more_slowly_too() {
-        let mut finder = Finder::new(LOW);
-        let mut now = Instant(0);
-        assert_eq!(finder.handle(now, found(HIGH, 1)).len(), 1);
-        for _ in 0..12 {
-            let connected = Input::Connected { peer: HIGH, address: at(1) };
-            assert_eq!(finder.handle(now, connected), []);
-            let lost = Input::Lost { peer: HIGH, admitted: false };
-            assert_eq!(finder.handle(now, lost), []);
-            now = finder.deadline();
-            assert_eq!(finder.handle(now, Input::Tick).len(), 1);
-        }
-        assert!(now > Instant(0) + BACKOFF_MAX * 4, "{now:?}");
-    }
-
-    #[test]
-    fn a_flood_of_announcements_is_forgotten_past_the_limit() {
-        let mut finder = Finder::new(LOW);
-        for n in 0..1000_u16 {
-            let mut bytes = [7; 32];
-            bytes[..2].copy_from_slice(&n.to_be_bytes());
-            _ = finder.handle(Instant(0), found(PeerId::from_bytes(bytes), n));
-        }
-        assert_eq!(finder.peers.len(), PEERS_MAX);
     }
 }
