@@ -87,11 +87,16 @@ impl Fleet {
     pub(super) fn called(
         &mut self,
         peer: PeerId,
-        mut listen: Vec<SocketAddr>,
+        listen: Vec<SocketAddr>,
         wall: Timestamp,
     ) -> Option<Save> {
         let presence = self.seen.remove(&peer).map(|seen| seen.presence).unwrap_or_default();
         self.seen.insert(peer, Seen { in_store: true, last: wall, presence });
+        self.listens(peer, listen)
+    }
+
+    /// Where a terminal listens from now on; a save when that is news.
+    pub(super) fn listens(&mut self, peer: PeerId, mut listen: Vec<SocketAddr>) -> Option<Save> {
         listen.truncate(ADDRESSES_MAX);
         if listen.is_empty() || self.listen.get(&peer) == Some(&listen) {
             return None;

@@ -13,9 +13,10 @@ use super::{
     leases::{Alone, GivenBack, Holder, PROMISE, Ruling},
 };
 use crate::{
-    Instant, Lease, Unseen, Wanted,
+    Instant, Lease, Save, Unseen, Wanted,
     wire::{
         self, GREETING_MAX, REPORT_MAX,
+        mesh::Listen,
         uplink::{
             AskPart, FromHq, GiveBack, Hello, Known, Refused, Report, TERMINALS_MAX, ToHq, Welcome,
             Word,
@@ -78,6 +79,11 @@ impl Hq {
         let (peer, member) = (link.peer, link.member.clone());
         if !link.greeted {
             return Err("spoke before its hello".to_owned());
+        }
+        if let Some(Listen { addresses }) = frame.listen {
+            let member = member.as_ref().ok_or("said where it listens without a certificate")?;
+            let save = self.fleet.listens(peer, addresses);
+            self.tell_moved(&member.store, peer, save, &mut outputs);
         }
         if let Some(enrol) = frame.enrol {
             let enrolled =
@@ -168,7 +174,8 @@ impl Hq {
             let link = self.links.get_mut(&id).expect("just looked up");
             link.member = Some(Member { store: store.clone() });
             self.admitted.entry(peer).or_default().insert(id);
-            outputs.extend(self.fleet.called(peer, hello.listen, wall).map(Output::Save));
+            let save = self.fleet.called(peer, hello.listen, wall);
+            self.tell_moved(&store, peer, save, outputs);
             terminals = self
                 .registry
                 .members(&store)
@@ -184,6 +191,25 @@ impl Hq {
         }
         outputs.push(send(id, &self.welcome(terminals)));
         Ok(())
+    }
+
+    /// A terminal is to be reached elsewhere: those of its store that are connected are told, since
+    /// they may have lost it.
+    fn tell_moved(
+        &self,
+        store: &Name,
+        peer: PeerId,
+        save: Option<Save>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let (Some(save), Some(terminal)) = (save, self.registry.terminal(&peer)) else { return };
+        outputs.push(Output::Save(save));
+        let listen = self.fleet.listen(&peer).to_vec();
+        let moved = self.welcome(vec![Known { peer, name: terminal.name.clone(), listen }]);
+        let others = self.registry.members(store).filter(|(other, _)| *other != peer);
+        outputs.extend(
+            others.filter_map(|(other, _)| self.link_of(other)).map(|link| send(link, &moved)),
+        );
     }
 
     fn welcome(&self, terminals: Vec<Known>) -> FromHq {

@@ -11,10 +11,8 @@ use std::time::Duration;
 use minicbor::{Decode, Encode};
 use storemesh_keys::{Certificate, Expiry, HqSigned, Name, PeerId, Verified};
 
-use super::{NEIGHBOURS, Output, Source, Terminal, mesh};
-use crate::{
-    Instant, Save, finder, gateway, presence, swarm, terminal::FoundBy, wire::mesh::Hello,
-};
+use super::{Output, Source, Terminal, mesh, reach};
+use crate::{Instant, finder, gateway, presence, swarm, wire::mesh::Hello};
 
 /// HQ's certificates count so much longer in the store: the grace of a long outage.
 pub const CERTIFICATE_GRACE: Duration = Duration::from_hours(35 * 24);
@@ -29,6 +27,10 @@ const STRANGERS_MAX: usize = 32;
 pub(super) struct Neighbour {
     pub(super) address: SocketAddr,
     pub(super) stage: Stage,
+    /// Where it said that it listens.
+    pub(super) listen: Vec<SocketAddr>,
+    /// Our own addresses have changed since it was told them.
+    pub(super) listen_untold: bool,
 }
 
 #[derive(Debug)]
@@ -79,7 +81,8 @@ impl Terminal {
             self.disconnected(now, peer, outputs);
         }
         let stage = Stage::Greeting(now + GREETING_TIMEOUT);
-        self.neighbours.insert(peer, Neighbour { address, stage });
+        let (listen, listen_untold) = (Vec::new(), false);
+        self.neighbours.insert(peer, Neighbour { address, stage, listen, listen_untold });
         self.find(now, finder::Input::Connected { peer, address }, outputs);
         let hello = Hello {
             certificate: self.membership.certificate.signed().clone(),
@@ -100,6 +103,7 @@ impl Terminal {
             let told = self.presences.handle(now, presence::Input::NeighbourLost(peer));
             self.tell_presence(told, outputs);
             self.gateway(now, gateway::Input::NeighbourLost(peer), outputs);
+            self.reach(now, reach::Input::NeighbourLost(peer), outputs);
         }
     }
 
@@ -124,20 +128,14 @@ impl Terminal {
         self.refusals.admitted(&peer);
         self.names.insert(peer, name.clone());
         outputs.push(Output::Admitted { peer, name });
-        for address in hello.listen.iter().copied() {
-            let by = FoundBy::Hello;
-            self.find(now, finder::Input::Found { peer, address, by }, outputs);
-        }
-        if !hello.listen.is_empty() {
-            let name = Some(certificate.name.clone());
-            let row = Remembered { peer, listen: hello.listen, name };
-            outputs.push(Output::Save(Save::put(NEIGHBOURS, peer.as_bytes(), &row)));
-        }
+        self.hear_listen(now, peer, hello.listen, outputs);
+        self.tell_listen(peer, outputs);
         self.brief(now, peer, outputs);
         self.swarm(now, swarm::Input::NeighbourUp(peer), outputs);
         let told = self.presences.handle(now, presence::Input::NeighbourUp(peer));
         self.tell_presence(told, outputs);
         self.gateway(now, gateway::Input::NeighbourUp(peer), outputs);
+        self.reach(now, reach::Input::NeighbourUp(peer), outputs);
     }
 
     /// Ends connections whose certificate never came.

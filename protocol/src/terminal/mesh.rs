@@ -1,8 +1,10 @@
 //! What neighbours tell each other, frame by frame.
 
+use core::net::SocketAddr;
+
 use storemesh_keys::{Authored, Expiry, HqSigned, PeerId, Signed, Verified};
 
-use super::{Output, Source, Terminal, WANTED, admission::Stage};
+use super::{Output, Source, Terminal, WANTED, admission::Stage, reach};
 use crate::{
     Instant, Lease, Save, Unseen, Wanted,
     content::{Bits, ListId},
@@ -12,9 +14,10 @@ use crate::{
     wire::{
         self, CONTROL_MAX, GREETING_MAX,
         mesh::{
-            AskUnseen, Candidate, Dark, Frame, GOT_MAX, Got, Have, Hello, Offer, PRODUCTS_MAX,
-            Presence, UnseenAnswer,
+            AskUnseen, Candidate, Dark, Frame, GOT_MAX, Got, Have, Hello, Listen, Offer,
+            PRODUCTS_MAX, Presence, UnseenAnswer,
         },
+        uplink::TERMINALS_MAX,
     },
 };
 
@@ -54,10 +57,12 @@ impl Terminal {
             got,
             presence,
             dark,
+            listen,
             candidate,
             offer,
             ask_unseen,
             unseen,
+            sees,
         } = frame;
         if hello.is_some() {
             self.turn_away(now, peer, "said hello twice".to_owned(), outputs);
@@ -89,6 +94,17 @@ impl Terminal {
         }
         if dark.is_some() {
             self.gateway(now, gateway::Input::Dark(peer), outputs);
+        }
+        if let Some(Listen { addresses }) = listen {
+            self.hear_listen(now, peer, addresses, outputs);
+        }
+        if let Some(terminals) = sees {
+            if terminals.len() > TERMINALS_MAX {
+                let why = format!("sees {} terminals, at most {TERMINALS_MAX}", terminals.len());
+                self.turn_away(now, peer, why, outputs);
+                return;
+            }
+            self.reach(now, reach::Input::Sees { from: peer, terminals }, outputs);
         }
         if let Some(candidate) = candidate {
             self.gateway(now, gateway::Input::Candidate { peer, candidate }, outputs);
@@ -212,7 +228,14 @@ impl Terminal {
         outputs.extend(self.admitted().map(|peer| send(peer, &frame)));
     }
 
-    fn admitted(&self) -> impl Iterator<Item = PeerId> {
+    pub(super) fn spread_sees(&self, terminals: &[PeerId], outputs: &mut Vec<Output>) {
+        outputs.extend(self.admitted().map(|peer| {
+            let sees = Some(terminals.iter().copied().take(TERMINALS_MAX).collect());
+            send(peer, &Frame { sees, ..Frame::default() })
+        }));
+    }
+
+    pub(super) fn admitted(&self) -> impl Iterator<Item = PeerId> {
         let peers = self.neighbours.iter();
         peers.filter(|(_, n)| matches!(n.stage, Stage::Admitted)).map(|(peer, _)| *peer)
     }
@@ -236,6 +259,10 @@ fn tell_candidate(peer: PeerId, candidate: Candidate) -> Output {
 
 pub(super) fn offer(peer: PeerId) -> Output {
     send(peer, &Frame { offer: Some(Offer {}), ..Frame::default() })
+}
+
+pub(super) fn tell_listen(peer: PeerId, addresses: Vec<SocketAddr>) -> Output {
+    send(peer, &Frame { listen: Some(Listen { addresses }), ..Frame::default() })
 }
 
 fn tell_wanted(peer: PeerId, wanted: &Verified<Wanted>) -> Output {

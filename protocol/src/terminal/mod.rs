@@ -1,16 +1,18 @@
 //! One terminal: routes what comes in to the machines that decide, and gathers what they want done.
 //!
 //! It owns whom to dial (`finder`), who is let in (`admission`), whether it is the gateway
-//! (`gateway`), what it installs (`install`), which chunk is asked of whom (`swarm`) and what it tells
-//! of itself (`presence`). The program on a terminal and the simulator drive this same composite.
+//! (`gateway`), what it installs (`install`), which chunk is asked of whom (`swarm`), what it tells
+//! of itself (`presence`) and whom it cannot reach (`reach`). The program on a terminal and the simulator drive this same composite.
 //! Frames are decoded and signatures checked here at the edge; the machines see verified statements
 //! alone. Nothing that a neighbour or HQ sends can make it fail: it is rejected, by name.
 
+mod addresses;
 mod admission;
 mod io;
 mod join;
 mod membership;
 mod mesh;
+mod reach;
 mod status;
 mod uplink;
 mod why;
@@ -24,6 +26,7 @@ use storemesh_keys::{
 
 use self::{
     admission::Neighbour,
+    reach::Reach,
     uplink::Uplink,
     why::{NotReached, Refusals},
 };
@@ -32,7 +35,9 @@ pub use self::{
     io::{DiskError, Event, FetchError, Hardware, Input, Output, Source},
     join::{Join, JoinInput, JoinOutput},
     membership::Membership,
-    status::{GatewayView, NeighbourRelease, NeighbourView, ReleaseView, Status, UplinkView},
+    status::{
+        ApartView, GatewayView, NeighbourRelease, NeighbourView, ReleaseView, Status, UplinkView,
+    },
     why::{Answer, Ask, Question, State},
 };
 use crate::{
@@ -113,6 +118,7 @@ pub struct Terminal {
     installer: Installer,
     swarm: Swarm,
     presences: Presences,
+    reach: Reach,
 }
 
 impl Terminal {
@@ -153,6 +159,7 @@ impl Terminal {
             installer: Installer::new(wanted.into_iter()),
             swarm: Swarm::new(setup.seed),
             presences: Presences::new(),
+            reach: Reach::new(me),
             membership,
         };
         let mut outputs = Vec::new();
@@ -161,7 +168,8 @@ impl Terminal {
             if let Some(name) = known.name {
                 terminal.names.insert(known.peer, name);
             }
-            for address in known.listen {
+            // The newest found is tried first, and the first remembered is the best.
+            for address in known.listen.into_iter().rev() {
                 let by = FoundBy::Remembered;
                 terminal.find(
                     now,
@@ -196,6 +204,7 @@ impl Terminal {
             self.installer.deadline(),
             self.swarm.deadline(now),
             self.presences.deadline(),
+            self.reach.deadline(),
         ]
         .into_iter()
         .chain(greetings)
@@ -204,7 +213,7 @@ impl Terminal {
 
     fn route(&mut self, now: Instant, input: Input, outputs: &mut Vec<Output>) {
         match input {
-            Input::Listening(addresses) => self.listen = addresses,
+            Input::Listening(addresses) => self.listening(now, addresses, outputs),
             Input::Hardware(hardware) => {
                 self.hardware = hardware;
                 self.gateway(now, gateway::Input::Hardware(hardware), outputs);
@@ -273,6 +282,7 @@ impl Terminal {
                 self.install(now, install::Input::Tick, outputs);
                 self.swarm(now, swarm::Input::Tick, outputs);
                 self.end_late_greetings(now, outputs);
+                self.reach(now, reach::Input::Tick, outputs);
             }
         }
     }
@@ -334,6 +344,13 @@ impl Terminal {
         };
         let presence = self.presences.handle(now, presence::Input::Gateway(to));
         self.tell_presence(presence, outputs);
+        self.reach(now, reach::Input::Gateway(self.gateway.holder()), outputs);
+    }
+
+    fn reach(&mut self, now: Instant, input: reach::Input, outputs: &mut Vec<Output>) {
+        if let Some(reach::Output::Tell(terminals)) = self.reach.handle(now, input) {
+            self.spread_sees(&terminals, outputs);
+        }
     }
 
     fn install(&mut self, now: Instant, input: install::Input, outputs: &mut Vec<Output>) {

@@ -32,6 +32,8 @@ pub struct Status {
     pub certificate_until: Timestamp,
     pub listen: Vec<SocketAddr>,
     pub neighbours: Vec<NeighbourView>,
+    /// Terminals that the gateway reaches and this one does not.
+    pub apart: Vec<ApartView>,
     pub releases: Vec<ReleaseView>,
     pub uptime: Duration,
     /// From the start to the first chunk that a neighbour sent.
@@ -81,6 +83,13 @@ pub struct NeighbourRelease {
     pub phase: Option<Phase>,
     pub chunks_have: u32,
     pub chunks_total: u32,
+}
+
+/// A terminal that is here, and that the network keeps from this one.
+#[derive(Clone, Debug)]
+pub struct ApartView {
+    pub peer: PeerId,
+    pub name: Option<Name>,
 }
 
 #[derive(Clone, Debug)]
@@ -134,6 +143,7 @@ impl Terminal {
             certificate_until: certificate.until,
             listen: self.listen.clone(),
             neighbours: self.neighbour_views(),
+            apart: self.apart_views(now),
             releases: self.installer.products().map(|(n, p)| self.release_view(n, p)).collect(),
             uptime: now.since(self.started),
             first_neighbour_chunk: self.first_neighbour_chunk.map(|at| at.since(self.started)),
@@ -242,6 +252,11 @@ impl Terminal {
             Some(NeighbourRelease { product, running, phase, chunks_have, chunks_total })
         };
         self.installer.products().filter_map(of_product).collect()
+    }
+
+    fn apart_views(&self, now: Instant) -> Vec<ApartView> {
+        let apart = self.reach.apart(now);
+        apart.map(|peer| ApartView { peer, name: self.name_of(&peer) }).collect()
     }
 
     /// As its certificate or HQ has said, now or before.

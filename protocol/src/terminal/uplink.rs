@@ -3,6 +3,7 @@
 //! The terminal greets first. It takes nothing from the other end until a welcome shows that the key
 //! which the handshake proved is vouched for by the chain root.
 
+use core::net::SocketAddr;
 use std::time::Duration;
 
 use storemesh_keys::{Authored, PeerId, PublicKey, Timestamp, Trust};
@@ -17,7 +18,7 @@ use crate::{
     terminal::FoundBy,
     wire::{
         self, CONTROL_MAX,
-        mesh::Presence,
+        mesh::{Listen, Presence},
         uplink::{
             ADDRESSES_MAX, AskLease, AskPart, FromHq, GiveBack, Hello, Report, TERMINALS_MAX,
             TerminalState, ToHq, Welcome, Word,
@@ -36,6 +37,16 @@ pub(super) enum Uplink {
         since: Instant,
     },
     Up,
+}
+
+impl Uplink {
+    /// HQ was told who we are and where.
+    pub(super) fn is_greeted(self) -> bool {
+        match self {
+            Self::Down | Self::Opening => false,
+            Self::Greeting { .. } | Self::Up => true,
+        }
+    }
 }
 
 /// Whether a welcome shows that `hq` is the key of our chain's HQ.
@@ -117,6 +128,8 @@ impl Terminal {
             }
             self.uplink = Uplink::Up;
             self.welcomed(now, welcome, now.since(since), outputs);
+        } else if let Some(welcome) = &frame.welcome {
+            self.hear_terminals(now, welcome, outputs);
         }
         if let Some(refused) = frame.refused {
             let why = refused.why.clone();
@@ -155,18 +168,24 @@ impl Terminal {
         outputs: &mut Vec<Output>,
     ) {
         self.hq_not_reached = None;
+        self.hear_terminals(now, welcome, outputs);
+        self.gateway(now, gateway::Input::UplinkReady { delay }, outputs);
+    }
+
+    /// Who the store's other terminals are, and where they listen.
+    fn hear_terminals(&mut self, now: Instant, welcome: &Welcome, outputs: &mut Vec<Output>) {
         for terminal in welcome.terminals.iter().take(TERMINALS_MAX) {
             self.names.insert(terminal.peer, terminal.name.clone());
         }
         if self.hq_list {
             for terminal in welcome.terminals.iter().take(TERMINALS_MAX) {
-                for address in terminal.listen.iter().take(ADDRESSES_MAX).copied() {
+                // The newest found is tried first, and the first told is the best.
+                for address in terminal.listen.iter().take(ADDRESSES_MAX).rev().copied() {
                     let (peer, by) = (terminal.peer, FoundBy::Hq);
                     self.find(now, finder::Input::Found { peer, address, by }, outputs);
                 }
             }
         }
-        self.gateway(now, gateway::Input::UplinkReady { delay }, outputs);
     }
 
     /// As the gateway: how this terminal and its neighbours are.
@@ -199,6 +218,11 @@ pub(super) fn ask_part(challenge: u64, words: &[Authored<Unseen>]) -> Output {
     let word = |word: &Authored<Unseen>| Word { by: word.author(), unseen: word.signed().clone() };
     let words = words.iter().map(word).take(TERMINALS_MAX).collect();
     send(&ToHq { ask_part: Some(AskPart { challenge, words }), ..ToHq::default() })
+}
+
+pub(super) fn tell_listen(addresses: &[SocketAddr]) -> Output {
+    let addresses = addresses.iter().copied().take(ADDRESSES_MAX).collect();
+    send(&ToHq { listen: Some(Listen { addresses }), ..ToHq::default() })
 }
 
 fn send(frame: &ToHq) -> Output {

@@ -56,6 +56,9 @@ pub struct Frame {
     /// I hold the lease, and do not reach HQ.
     #[n(6)]
     pub dark: Option<Dark>,
+    /// Where the sender listens from now on.
+    #[n(7)]
+    pub listen: Option<Listen>,
     /// What the sender would be as a gateway; replaces what it said before.
     #[n(8)]
     pub candidate: Option<Candidate>,
@@ -68,6 +71,11 @@ pub struct Frame {
     /// The answer.
     #[n(11)]
     pub unseen: Option<UnseenAnswer>,
+    /// The terminals that the sender is connected to, at most
+    /// [`TERMINALS_MAX`](super::uplink::TERMINALS_MAX); replaces what it said before. Said by the
+    /// gateway alone.
+    #[n(12)]
+    pub sees: Option<Vec<PeerId>>,
 }
 
 /// The lease holder's word that it does not reach HQ.
@@ -119,7 +127,15 @@ pub struct UnseenAnswer {
     pub word: Option<Signed<Unseen>>,
 }
 
-/// Who I am, and where else I can be reached.
+/// My addresses, the best first; replaces what the hello said.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Listen {
+    #[cbor(n(0), with = "addr")]
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Who I am, and where else I can be reached, the best address first.
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]
 #[cbor(map)]
 pub struct Hello {

@@ -5,7 +5,7 @@ use storemesh_keys::{PeerId, Signed};
 use super::{
     bulk, decode, encode,
     mesh::{
-        self, AskUnseen, Candidate, Dark, Got, Have, Offer, Phase, Presence, ProductState,
+        self, AskUnseen, Candidate, Dark, Got, Have, Listen, Offer, Phase, Presence, ProductState,
         UnseenAnswer,
     },
     uplink::{self, AskLease, AskPart, GiveBack, Known, Refused, Report, TerminalState},
@@ -34,6 +34,10 @@ fn bits() -> Bits {
     bits.set(0);
     bits.set(9);
     bits
+}
+
+fn listen() -> Listen {
+    Listen { addresses: vec!["10.0.0.1:7410".parse().unwrap(), "[::1]:1".parse().unwrap()] }
 }
 
 fn presence() -> Presence {
@@ -69,6 +73,12 @@ fn frames_of_the_mesh() {
         "a105a10081a80063706f7301613202613103030404050506060703",
     );
     golden(&mesh::Frame { dark: Some(Dark {}), ..frame() }, "a106a0");
+    golden(
+        &mesh::Frame { listen: Some(listen()), ..frame() },
+        "a107a100826d31302e302e302e313a37343130675b3a3a315d3a31",
+    );
+    let sees = Some(vec![peer(7)]);
+    golden(&mesh::Frame { sees, ..frame() }, &format!("a10c815820{sevens}"));
     let candidate = Some(Candidate {
         wired: true,
         mains: false,
@@ -93,10 +103,7 @@ fn a_phase_that_a_newer_version_has_does_not_spoil_the_frame() {
 #[test]
 fn frames_of_the_uplink() {
     let frame = uplink::ToHq::default;
-    let hello = Some(uplink::Hello {
-        certificate: None,
-        listen: vec!["10.0.0.1:7410".parse().unwrap(), "[::1]:1".parse().unwrap()],
-    });
+    let hello = Some(uplink::Hello { certificate: None, listen: listen().addresses });
     golden(
         &uplink::ToHq { hello, ..frame() },
         "a100a101826d31302e302e302e313a37343130675b3a3a315d3a31",
@@ -114,6 +121,11 @@ fn frames_of_the_uplink() {
     golden(&uplink::ToHq { give_back: to, ..frame() }, &back);
     let ask_part = Some(AskPart { challenge: 9, words: Vec::new() });
     golden(&uplink::ToHq { ask_part, ..frame() }, "a107a200090180");
+
+    golden(
+        &uplink::ToHq { listen: Some(listen()), ..frame() },
+        "a106a100826d31302e302e302e313a37343130675b3a3a315d3a31",
+    );
 
     let frame = uplink::FromHq::default;
     let refused = Some(Refused { why: "no".to_owned() });

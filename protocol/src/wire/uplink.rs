@@ -38,6 +38,9 @@ pub struct ToHq {
     /// The holder of the lease gives it back.
     #[n(5)]
     pub give_back: Option<GiveBack>,
+    /// Where the terminal listens from now on; replaces what its hello said.
+    #[n(6)]
+    pub listen: Option<Listen>,
     #[n(7)]
     pub ask_part: Option<AskPart>,
 }
@@ -146,6 +149,7 @@ pub struct FromHq {
     pub ended: Option<u64>,
 }
 
+/// The answer to a hello; said again when the addresses of the store's other terminals change.
 #[derive(Clone, Debug, Encode, Decode, PartialEq)]
 #[cbor(map)]
 pub struct Welcome {
