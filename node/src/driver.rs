@@ -336,6 +336,7 @@ impl Driver {
             }
             Output::Admitted { peer, name } => {
                 tracing::info!(terminal = %name, "neighbour");
+                self.reach.mesh.admitted(peer);
                 if let Some((_, neighbour)) = self.neighbours.get(&peer) {
                     neighbour.admitted.send_replace(true);
                 }

@@ -20,6 +20,7 @@ mod counters;
 mod fetch;
 
 mod disk;
+mod hardware;
 mod work;
 
 mod api;

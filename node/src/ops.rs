@@ -41,6 +41,12 @@ pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
         }
         None => "gateway: none known yet".to_owned(),
     })?;
+    let network = if status.wired { "by cable" } else { "by Wi-Fi" };
+    let power = if status.mains { "mains" } else { "battery" };
+    out::line(format_args!("network {network}, power from {power}"))?;
+    for apart in &status.apart {
+        out::line(&apart.note)?;
+    }
     if let Some(why) = &status.hq_not_reached {
         out::line(format_args!("HQ was not reached at the last call: {why}"))?;
     }

@@ -1,8 +1,9 @@
 //! How the terminal is, as JSON. Names of fields are part of the API; units stand last in them.
 
 use serde::{Deserialize, Serialize};
+use storemesh_keys::{Name, PeerId};
 use storemesh_protocol::{
-    terminal::{FoundBy, GatewayView, Limit, NeighbourView, ReleaseView, UplinkView},
+    terminal::{ApartView, FoundBy, GatewayView, Limit, NeighbourView, ReleaseView, UplinkView},
     wire::mesh::Phase,
 };
 
@@ -26,6 +27,12 @@ pub(crate) struct Status {
     /// Admitted and connected.
     pub(crate) neighbours: usize,
     pub(crate) listen: Vec<String>,
+    /// The store's network is reached by cable.
+    pub(crate) wired: bool,
+    /// It does not run on a battery.
+    pub(crate) mains: bool,
+    /// Terminals that the gateway reaches and this one does not.
+    pub(crate) apart: Vec<Apart>,
     pub(crate) uptime_ms: u64,
     pub(crate) first_neighbour_chunk_ms: Option<u64>,
     pub(crate) releases: Vec<Release>,
@@ -41,6 +48,15 @@ pub(crate) struct Gateway {
     pub(crate) me: bool,
     /// It is this terminal, or a neighbour.
     pub(crate) connected: bool,
+}
+
+/// A terminal that the network keeps from this one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Apart {
+    pub(crate) peer: String,
+    pub(crate) name: Option<String>,
+    /// For people: why, and what it means.
+    pub(crate) note: String,
 }
 
 /// One product. Bytes are those of chunks as they are stored, compressed where that helps.
@@ -109,6 +125,9 @@ pub(crate) fn status(look: &Look) -> Status {
         .to_owned(),
         hq_not_reached: status.hq_not_reached.clone(),
         neighbours: status.neighbours.iter().filter(|peer| peer.connected).count(),
+        wired: status.hardware.wired,
+        mains: status.hardware.mains,
+        apart: status.gateway.iter().flat_map(|by| apart(&status.apart, by)).collect(),
         listen: status.listen.iter().map(ToString::to_string).collect(),
         uptime_ms: millis(status.uptime),
         first_neighbour_chunk_ms: status.first_neighbour_chunk.map(millis),
@@ -138,6 +157,22 @@ pub(crate) fn peers(look: &Look) -> Vec<Peer> {
         }
     };
     look.status.neighbours.iter().map(peer).collect()
+}
+
+fn apart(views: &[ApartView], gateway: &GatewayView) -> impl Iterator<Item = Apart> {
+    let called = |name: &Option<Name>, peer: &PeerId| {
+        name.as_ref().map_or_else(|| peer.to_string(), ToString::to_string)
+    };
+    views.iter().map(move |view| {
+        let (name, by) = (called(&view.name, &view.peer), called(&gateway.name, &gateway.peer));
+        let note = format!(
+            "{name} is not reached directly, but the gateway {by} reaches it: the network keeps the \
+             two apart, as the client isolation of a Wi-Fi or a firewall does; its chunks come by \
+             way of {by}"
+        );
+        let name = view.name.as_ref().map(ToString::to_string);
+        Apart { peer: view.peer.to_string(), name, note }
+    })
 }
 
 fn gateway(view: &GatewayView) -> Gateway {

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -20,6 +20,8 @@ use libp2p::{
 use socket2::{Domain, Socket, Type};
 use storemesh_keys::{PeerId, SecretKey};
 
+use super::strangers::Strangers;
+
 /// Also caps the back-off of mDNS at start-up.
 const MDNS_QUERY: Duration = Duration::from_secs(5);
 /// A connection is closed by the composite's word or by silence on its control stream, not by
@@ -27,14 +29,16 @@ const MDNS_QUERY: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_hours(24);
 /// Twice the largest store, for when both sides dial.
 const CONNECTIONS_MAX: u32 = 192;
-/// Handshakes that strangers may have under way.
-const INCOMING_MAX: u32 = 32;
+/// A connection's handshake takes milliseconds; on a busy machine a second or two. Whoever takes
+/// longer, or a dial that is not answered, makes room.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Streams of one connection: one control and one bulk each way, and a few that are ending.
 const STREAMS_MAX: usize = 16;
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
+    pub(super) strangers: Strangers,
     pub(super) mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) streams: libp2p_stream::Behaviour,
 }
@@ -46,10 +50,10 @@ pub(super) fn swarm(key: &SecretKey, with_mdns: bool) -> anyhow::Result<Swarm<Be
     let mdns = if with_mdns { announce(me) } else { None };
     let limits = ConnectionLimits::default()
         .with_max_established(Some(CONNECTIONS_MAX))
-        .with_max_pending_incoming(Some(INCOMING_MAX))
         .with_max_established_per_peer(Some(2));
     let behaviour = Behaviour {
         limits: connection_limits::Behaviour::new(limits),
+        strangers: Strangers::new(Instant::now()),
         mdns: mdns.into(),
         streams: libp2p_stream::Behaviour::new(),
     };
@@ -65,6 +69,7 @@ pub(super) fn swarm(key: &SecretKey, with_mdns: bool) -> anyhow::Result<Swarm<Be
         .with_behaviour(|_| behaviour)
         .context("preparing libp2p")?
         .with_swarm_config(|config| config.with_idle_connection_timeout(IDLE))
+        .with_connection_timeout(HANDSHAKE)
         .build();
     Ok(swarm)
 }

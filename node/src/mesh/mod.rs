@@ -12,7 +12,9 @@
 #![allow(clippy::wildcard_enum_match_arm)]
 
 mod behaviour;
+mod listening;
 mod peers;
+mod strangers;
 mod streams;
 
 use std::{
@@ -26,13 +28,16 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use futures::StreamExt as _;
 use libp2p::{
-    Multiaddr, Swarm, mdns,
-    swarm::{ConnectionId, DialError, SwarmEvent, dial_opts::DialOpts},
+    Swarm, mdns,
+    swarm::{
+        ConnectionId, DialError, SwarmEvent,
+        dial_opts::{DialOpts, PeerCondition},
+    },
 };
 use storemesh_keys::{PeerId, SecretKey};
 use storemesh_protocol::terminal::{FoundBy, Input};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     time::sleep,
 };
 
@@ -50,8 +55,13 @@ const ADMISSION: Duration = Duration::from_secs(8);
 /// What the driver asks of the mesh.
 #[derive(Debug)]
 enum Command {
-    Dial { address: SocketAddr, peer: Option<PeerId> },
+    Dial {
+        address: SocketAddr,
+        peer: Option<PeerId>,
+    },
     Close(PeerId),
+    /// It is one of ours: it no longer counts as a stranger.
+    Admitted(PeerId),
 }
 
 /// The way from the driver to the mesh. Commands are few: as many as there are neighbours.
@@ -66,6 +76,10 @@ impl Commands {
 
     pub(crate) fn close(&self, peer: PeerId) {
         _ = self.0.send(Command::Close(peer));
+    }
+
+    pub(crate) fn admitted(&self, peer: PeerId) {
+        _ = self.0.send(Command::Admitted(peer));
     }
 }
 
@@ -89,7 +103,8 @@ pub(crate) struct Mesh {
     silents: mpsc::UnboundedReceiver<PeerId>,
     commands: mpsc::UnboundedReceiver<Command>,
     inbox: Inbox,
-    listen: Vec<SocketAddr>,
+    /// On which addresses libp2p listens.
+    addresses: watch::Sender<Vec<SocketAddr>>,
     /// What happened before [`Mesh::run`].
     early: Vec<SwarmEvent<BehaviourEvent>>,
 }
@@ -122,7 +137,7 @@ impl Mesh {
             silents,
             commands,
             inbox,
-            listen: Vec::new(),
+            addresses: watch::Sender::default(),
             early,
         };
         Ok((mesh, Commands(sender), port))
@@ -130,8 +145,8 @@ impl Mesh {
 
     /// Runs until the driver is gone.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
-        let addresses: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-        self.listening(addresses.iter().filter_map(behaviour::socket_address)).await?;
+        self.listening();
+        tokio::spawn(listening::watch(self.addresses.subscribe(), self.inbox.clone()));
         let incoming = self.streams.accept()?;
         tokio::spawn(incoming);
         for event in std::mem::take(&mut self.early) {
@@ -160,7 +175,11 @@ impl Mesh {
                 let at = behaviour::multiaddr(address);
                 let options = match peer {
                     Some(peer) => {
-                        DialOpts::peer_id(behaviour::to_libp2p(&peer)).addresses(vec![at]).build()
+                        // Several of its addresses are dialled at a time.
+                        DialOpts::peer_id(behaviour::to_libp2p(&peer))
+                            .condition(PeerCondition::Disconnected)
+                            .addresses(vec![at])
+                            .build()
                     }
                     None => DialOpts::unknown_peer_id().address(at).build(),
                 };
@@ -174,6 +193,9 @@ impl Mesh {
                 }
             }
             Command::Close(peer) => self.cut_off(peer),
+            Command::Admitted(peer) => {
+                self.swarm.behaviour_mut().strangers.admitted(behaviour::to_libp2p(&peer));
+            }
         }
         Ok(())
     }
@@ -235,8 +257,7 @@ impl Mesh {
                 }
             }
             SwarmEvent::NewListenAddr { .. } | SwarmEvent::ExpiredListenAddr { .. } => {
-                let addresses: Vec<Multiaddr> = self.swarm.listeners().cloned().collect();
-                self.listening(addresses.iter().filter_map(behaviour::socket_address)).await?;
+                self.listening();
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!("listening: {error}"),
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
@@ -248,22 +269,16 @@ impl Mesh {
         Ok(())
     }
 
-    /// Tells where neighbours can reach us; loopback only when there is nothing else.
-    async fn listening(
-        &mut self,
-        addresses: impl Iterator<Item = SocketAddr>,
-    ) -> anyhow::Result<()> {
-        let all: Vec<SocketAddr> =
-            addresses.filter(|address| !address.ip().is_unspecified()).collect();
-        let outward: Vec<SocketAddr> =
-            all.iter().copied().filter(|address| !address.ip().is_loopback()).collect();
-        let mut listen = if outward.is_empty() { all } else { outward };
-        listen.sort_unstable();
-        if self.listen != listen {
-            self.listen.clone_from(&listen);
-            self.inbox.input(Input::Listening(listen)).await?;
-        }
-        Ok(())
+    /// Which of these neighbours can use is looked at elsewhere.
+    fn listening(&self) {
+        let mut all: Vec<SocketAddr> =
+            self.swarm.listeners().filter_map(behaviour::socket_address).collect();
+        all.sort_unstable();
+        self.addresses.send_if_modified(|addresses| {
+            let changed = *addresses != all;
+            *addresses = all;
+            changed
+        });
     }
 }
 
@@ -324,6 +339,6 @@ fn not_listening(address: SocketAddr, why: &io::Error) -> anyhow::Error {
 
 impl std::fmt::Debug for Mesh {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mesh").field("listen", &self.listen).finish_non_exhaustive()
+        f.debug_struct("Mesh").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }

@@ -52,6 +52,8 @@ use crate::{
 const NAME: StreamProtocol = StreamProtocol::new(PROTOCOL);
 /// Whoever opens a stream says by then what it is.
 const KIND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Streams that a peer may open before it is admitted: control, bulk, and one that is ending.
+const STRANGERS_STREAMS: usize = 3;
 /// A timer that fires so much too late tells of a busy machine, not of a silent neighbour.
 const OWN_DELAY: Duration = Duration::from_millis(150);
 /// Before a control stream that ended is opened again.
@@ -79,6 +81,8 @@ struct Peer {
     address: SocketAddr,
     /// Tells this time of being connected from former ones.
     stay: u64,
+    /// Every stream of it that is being taken holds a clone.
+    taken: Arc<()>,
     session: Option<Session>,
 }
 
@@ -126,7 +130,8 @@ impl Streams {
             return;
         }
         let stay = self.sessions.fetch_add(1, Ordering::Relaxed);
-        peers.insert(peer, Peer { address, stay, session: None });
+        let taken = Arc::default();
+        peers.insert(peer, Peer { address, stay, taken, session: None });
         drop(peers);
         if goes_first(self.me, peer) == self.me {
             tokio::spawn(self.clone().keep_open(peer, stay));
@@ -162,6 +167,12 @@ impl Streams {
     }
 
     async fn take(self, peer: PeerId, mut stream: Stream) -> anyhow::Result<()> {
+        let taken = self.peers().get(&peer).map(|peer| peer.taken.clone());
+        let streams = taken.as_ref().map_or(0, |taken| Arc::strong_count(taken) - 1);
+        if streams > STRANGERS_STREAMS && !self.is_admitted(&peer) {
+            // What a stream brings is kept for it until somebody reads it.
+            bail!("more than {STRANGERS_STREAMS} streams before it is admitted");
+        }
         let mut kind = [0];
         timeout(KIND_TIMEOUT, stream.read_exact(&mut kind)).await.context("no first byte")??;
         match kind {
