@@ -17,6 +17,9 @@ mod status;
 mod uplink;
 mod why;
 
+#[cfg(test)]
+mod tests;
+
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 

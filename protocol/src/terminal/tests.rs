@@ -1,0 +1,152 @@
+//! Two terminals that meet: what is said, and what is not.
+
+use core::net::SocketAddr;
+
+use storemesh_keys::{Certificate, Name, PeerId, Roles, SecretKey, Timestamp, Verified};
+
+use super::{Input, Membership, Output, Setup, Terminal};
+use crate::{
+    Instant, Rows,
+    fixtures::{lease, name, signer},
+    wire::{
+        self,
+        mesh::{Frame, Listen},
+        uplink::TERMINALS_MAX,
+    },
+};
+
+const NOW: Instant = Instant(1);
+
+fn key(n: u8) -> SecretKey {
+    SecretKey::from_seed([n; 32])
+}
+
+fn certificate(n: u8, store: Name) -> Verified<Certificate> {
+    let signer = signer();
+    signer.sign(&Certificate {
+        chain: signer.described().chain,
+        serial: u64::from(n),
+        peer: key(n).peer_id(),
+        door: None,
+        name: name(&format!("till-{n}")),
+        store,
+        roles: Roles::TERMINAL,
+        from: Timestamp(0),
+        until: Timestamp(u64::MAX / 2),
+    })
+}
+
+/// Till `n` of a store.
+fn terminal(n: u8, store: &str) -> Terminal {
+    let certificate = certificate(n, name(store));
+    let membership =
+        Membership { chain: signer().described().chain, certificate, hq: vec!["hq:7400".into()] };
+    let mut rows = Rows::default();
+    rows.apply(&membership.save());
+    let (wall, neighbours) = (Timestamp(1), Vec::new());
+    let setup = Setup { key: key(n), seed: u64::from(n), wall, neighbours, hq_list: true };
+    Terminal::load(setup, &rows, Instant(0)).unwrap().0
+}
+
+fn at(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 7410))
+}
+
+fn frames(outputs: &[Output]) -> Vec<Frame> {
+    let frame = |output: &Output| match output {
+        Output::Send { frame, .. } => Some(wire::decode(frame).unwrap()),
+        _ => None,
+    };
+    outputs.iter().filter_map(frame).collect()
+}
+
+fn connect(to: &mut Terminal, peer: PeerId) -> Frame {
+    let outputs = to.handle(NOW, Input::Connected { peer, address: at(9) });
+    frames(&outputs).remove(0)
+}
+
+fn say(to: &mut Terminal, peer: PeerId, frame: &Frame) -> Vec<Output> {
+    to.handle(NOW, Input::Frame { peer, bytes: wire::encode(frame) })
+}
+
+/// Tills 1 and 2 of a store, who have let each other in.
+fn met() -> (Terminal, Terminal) {
+    let (mut one, mut two) = (terminal(1, "s1"), terminal(2, "s1"));
+    let (hello_1, hello_2) = (connect(&mut one, two.me), connect(&mut two, one.me));
+    _ = say(&mut one, two.me, &hello_2);
+    _ = say(&mut two, one.me, &hello_1);
+    assert!(one.is_admitted(&two.me) && two.is_admitted(&one.me));
+    (one, two)
+}
+
+#[test]
+fn a_terminal_of_another_store_gets_nothing_but_a_hello() {
+    let (mut one, mut other) = (terminal(1, "s1"), terminal(2, "s2"));
+    let hello = connect(&mut one, other.me);
+    assert!(hello.hello.is_some());
+    let foreign = connect(&mut other, one.me);
+    let outputs = say(&mut one, other.me, &foreign);
+    assert!(matches!(&outputs[..], [Output::Reject { .. }, Output::Close { .. }]), "{outputs:?}");
+    // Whatever it says after that, nobody listens.
+    for frame in [&foreign, &Frame::default()] {
+        assert!(say(&mut one, other.me, frame).is_empty());
+    }
+    let moved = one.handle(NOW, Input::Listening(vec![at(1)]));
+    assert!(frames(&moved).is_empty(), "{moved:?}");
+    // And it is not dialled when it is announced again.
+    let (peer, by) = (other.me, super::FoundBy::Mdns);
+    let found = one.handle(NOW, Input::Discovered { peer, address: at(2), by });
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_stranger_is_not_told_where_we_listen_before_it_is_let_in() {
+    let (mut one, mut two) = (terminal(1, "s1"), terminal(2, "s1"));
+    _ = connect(&mut one, two.me);
+    let hello = connect(&mut two, one.me);
+    let moved = one.handle(NOW, Input::Listening(vec![at(1)]));
+    assert!(frames(&moved).is_empty(), "{moved:?}");
+    let admitted = say(&mut one, two.me, &hello);
+    let told = frames(&admitted).into_iter().find_map(|frame| frame.listen);
+    assert_eq!(told, Some(Listen { addresses: vec![at(1)] }));
+}
+
+#[test]
+fn new_addresses_are_told_to_neighbours_who_remember_and_dial_them() {
+    let (mut one, mut two) = met();
+    let moved = one.handle(NOW, Input::Listening(vec![at(1)]));
+    let [told] = &frames(&moved)[..] else { panic!("{moved:?}") };
+    let heard = say(&mut two, one.me, told);
+    assert!(heard.iter().any(|output| output.as_save().is_some()), "{heard:?}");
+    assert!(say(&mut two, one.me, told).is_empty(), "the same again is no news");
+    assert!(one.handle(NOW, Input::Listening(vec![at(1)])).is_empty());
+
+    _ = two.handle(NOW, Input::Disconnected { peer: one.me });
+    let due = two.deadline(NOW);
+    let dialled = two.handle(due, Input::Tick);
+    let to_one =
+        |output: &Output| matches!(output, Output::Dial { address, .. } if *address == at(1));
+    assert!(dialled.iter().any(to_one), "{dialled:?}");
+}
+
+#[test]
+fn whom_the_gateway_sees_is_said_in_status_when_we_do_not() {
+    let (mut one, two) = met();
+    let lease = Some(lease(1, two.me).into_signed());
+    _ = say(&mut one, two.me, &Frame { lease, ..Frame::default() });
+    let other = key(3).peer_id();
+    let sees = Some(vec![one.me, other]);
+    assert!(say(&mut one, two.me, &Frame { sees, ..Frame::default() }).is_empty());
+    assert!(one.status(NOW).apart.is_empty(), "it may be about to come");
+    let later = NOW + std::time::Duration::from_secs(10);
+    let apart: Vec<PeerId> = one.status(later).apart.iter().map(|view| view.peer).collect();
+    assert_eq!(apart, [other]);
+}
+
+#[test]
+fn a_neighbour_that_sees_more_than_a_store_can_have_is_turned_away() {
+    let (mut one, two) = met();
+    let sees = Some((0..=TERMINALS_MAX).map(|_| key(3).peer_id()).collect());
+    let outputs = say(&mut one, two.me, &Frame { sees, ..Frame::default() });
+    assert!(outputs.iter().any(|output| matches!(output, Output::Close { .. })), "{outputs:?}");
+}
