@@ -15,6 +15,11 @@ pub struct Status {
     pub gateway: Option<Gateway>,
     /// `up`, `connecting` or `none`.
     pub uplink: String,
+    /// Where neighbours can reach it, the best first.
+    pub listen: Vec<String>,
+    pub wired: bool,
+    pub mains: bool,
+    pub apart: Vec<Apart>,
     /// Connected and admitted ones.
     pub neighbours: usize,
     /// From the start of the program.
@@ -34,6 +39,13 @@ impl Status {
     pub fn runs(&self, product: &str, version: &str) -> bool {
         self.release(product).is_some_and(|release| release.running.as_deref() == Some(version))
     }
+}
+
+/// A terminal that the gateway reaches and this one does not, and why.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Apart {
+    pub name: Option<String>,
+    pub note: String,
 }
 
 /// Who the terminal takes for its store's gateway.
@@ -64,6 +76,7 @@ pub struct Peer {
     pub peer: String,
     pub name: Option<String>,
     pub connected: bool,
+    pub address: String,
     pub found_by: Option<String>,
     pub gateway: bool,
 }
