@@ -9,5 +9,3 @@ pub mod shop;
 pub mod saying;
 
 pub mod need;
-
-pub mod net;

@@ -7,9 +7,11 @@
 use std::{
     env,
     io::{Write, stderr},
-    process::{self, Command, Stdio},
+    process::Command,
     sync::OnceLock,
 };
+
+use storemesh_sim::live::lan::Lan;
 
 /// Returns from the test, after saying so, when the machine lacks what is named.
 #[macro_export]
@@ -43,17 +45,8 @@ pub fn met(lacks: Option<&str>, test: &str) -> bool {
 
 /// Network namespaces of our own: what is missing for them.
 pub fn netns() -> Option<&'static str> {
-    static MISSING: OnceLock<bool> = OnceLock::new();
-    let missing = MISSING.get_or_init(|| {
-        let name = format!("storemesh-probe-{}", process::id());
-        let ip = |args: &[&str]| {
-            let mut command = Command::new("ip");
-            command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        !(ip(&["netns", "add", &name]) && ip(&["netns", "delete", &name]))
-    });
-    missing.then_some("root and `ip netns` (Debian: iproute2)")
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    MISSING.get_or_init(Lan::missing).as_deref()
 }
 
 /// The right to make device files and to give files away: what is missing for it.

@@ -11,8 +11,9 @@ use anyhow::{Context, Result};
 use storemesh_sim::live::{
     alarms,
     chain::Chain,
+    lan::Lan,
     programs::Programs,
-    relay::Wan,
+    relay::{Relay, Wan},
     status::{Published, ReleaseStatus},
     stop,
     terminal::Terminal,
@@ -32,12 +33,15 @@ pub const ARRIVED_WITHIN: Duration = Duration::from_mins(1);
 /// Dropping it stops the programs and fails the test if one of them did not end well, panicked or
 /// logged an error. Fields are dropped in this order: the programs before their folder.
 #[derive(Debug)]
-pub struct Shop {
-    pub chain: Chain,
+pub struct Shop<L = Relay> {
+    pub chain: Chain<L>,
     folder: TempDir,
 }
 
-impl Drop for Shop {
+/// Each party on a machine of its own; the test must [`require`](crate::require) `netns`.
+pub type LanShop = Shop<Lan>;
+
+impl<L> Drop for Shop<L> {
     fn drop(&mut self) {
         if thread::panicking() {
             return;
@@ -52,17 +56,14 @@ impl Drop for Shop {
     }
 }
 
-impl Shop {
+impl Shop<Relay> {
     /// HQ serves, terminals have not joined.
     pub fn open(terminals: usize) -> Result<Self> {
         Self::open_behind(Wan::default(), terminals)
     }
 
     pub fn open_behind(wan: Wan, terminals: usize) -> Result<Self> {
-        let folder = tempfile::Builder::new()
-            .prefix("storemesh-test-")
-            .tempdir()
-            .context("making a folder for the test")?;
+        let folder = temporary()?;
         let chain = Chain::open(Programs::built()?, folder.path(), wan, terminals)?;
         Ok(Self { chain, folder })
     }
@@ -79,7 +80,31 @@ impl Shop {
         shop.chain.meet(MET_WITHIN)?;
         Ok(shop)
     }
+}
 
+impl Shop<Lan> {
+    /// HQ serves, terminals have not joined.
+    pub fn open_on_lan(wan: Wan, terminals: usize) -> Result<Self> {
+        let folder = temporary()?;
+        let chain = Chain::open_on_lan(Programs::built()?, folder.path(), wan, terminals)?;
+        Ok(Self { chain, folder })
+    }
+
+    /// All terminals have joined and are connected.
+    pub fn running_on_lan(wan: Wan, terminals: usize) -> Result<Self> {
+        let mut shop = Self::open_on_lan(wan, terminals)?;
+        shop.chain.join()?;
+        shop.chain.start()?;
+        shop.chain.meet(MET_WITHIN)?;
+        Ok(shop)
+    }
+
+    pub fn lan(&self) -> &Lan {
+        &self.chain.wan
+    }
+}
+
+impl<L> Shop<L> {
     /// A place for the test's own files.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -109,6 +134,11 @@ impl Shop {
             .map(|terminal| arrived(terminal, directory, published))
             .collect()
     }
+}
+
+fn temporary() -> Result<TempDir> {
+    let mut folder = tempfile::Builder::new();
+    folder.prefix("storemesh-test-").tempdir().context("making a folder for the test")
 }
 
 /// Until the terminal runs the release and holds its files as they were published.

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use storemesh_sim::live::{chain::STORE, hq::Hq, programs::Programs, stop, terminal::Terminal};
+use storemesh_sim::live::{chain::STORE, relay::Wan, stop, terminal::Terminal};
 use storemesh_tests::{
-    net::{ADDRESSES, Cable},
     require,
-    shop::{self, MET_WITHIN, PRODUCT, Shop},
+    shop::{self, LanShop, MET_WITHIN, Shop},
 };
 
 /// `just figures` holds it against 3 s; a busy test machine is given more.
@@ -27,33 +26,19 @@ fn found_by(terminal: &Terminal, neighbour: &str) -> Result<String> {
 #[test]
 fn by_mdns_alone() -> Result<()> {
     require!(netns);
-    let programs = Programs::built()?;
-    let cable = Cable::lay()?;
-    let folder = tempfile::tempdir()?;
-    let mut hq = Hq::new(&cable.programs(programs, 0), folder.path()).on_ports(7400, 7401);
-    hq.init("cable-chain")?;
-    hq.serve(["--advertise", &format!("{}:7400", ADDRESSES[0])])?;
-    hq.add_store(STORE)?;
-    let mut one = Terminal::new(&cable.programs(programs, 0), folder.path(), "t1");
-    let mut two = Terminal::new(&cable.programs(programs, 1), folder.path(), "t2");
-    let directory = folder.path().join("v1");
-    std::fs::create_dir(&directory)?;
-    std::fs::write(directory.join("pos"), shop::noise(1, 2_000_000))?;
-
-    one.join(&hq.invite(STORE)?)?;
-    two.join(&hq.invite(STORE)?)?;
-    one.start_with(["--no-hq-list"])?;
-    let published = hq.publish(&directory, PRODUCT, "1", &[])?.well("publishing")?.json()?;
-    shop::arrived(&one, &directory, &published)?;
-    two.start_with(["--no-hq-list"])?;
-    let release = shop::arrived(&two, &directory, &published)?;
+    let mut shop = LanShop::open_on_lan(Wan::default(), 2)?;
+    shop.chain.join()?;
+    let directory = shop.directory("v1", 1, 2_000_000)?;
+    let published = shop.publish(&directory, "1")?;
+    shop.chain.terminals[0].start_with(["--no-hq-list"])?;
+    shop::arrived(&shop.chain.terminals[0], &directory, &published)?;
+    shop.chain.terminals[1].start_with(["--no-hq-list"])?;
+    let release = shop::arrived(&shop.chain.terminals[1], &directory, &published)?;
     assert_eq!(release.bytes_from_hq, 0, "{release:?}");
     // Either may dial first; then the other says so.
-    let found = found_by(&two, "t1")?;
+    let found = found_by(&shop.chain.terminals[1], "t1")?;
     assert!(["mdns", "dialled us"].contains(&found.as_str()), "{found}");
-    two.stop()?;
-    one.stop()?;
-    hq.stop()
+    Ok(())
 }
 
 #[test]

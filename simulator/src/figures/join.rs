@@ -16,8 +16,8 @@ use rand_chacha::{
     rand_core::{Rng as _, SeedableRng as _},
 };
 
-use super::{Family, Outcome, Promise, Reading, lan::Lan};
-use crate::live::{hq::Hq, programs::Programs, stop, terminal::Terminal};
+use super::{Family, Outcome, Promise, Reading};
+use crate::live::{hq::Hq, lan::Lan, programs::Programs, relay::Wan, stop, terminal::Terminal};
 
 pub(crate) const MDNS: Family = Family {
     figures: &[Promise { name: "join_mdns", unit: "s", target: TARGET }],
@@ -42,7 +42,6 @@ const JOIN_S_MAX: f64 = 3.0;
 /// The neighbour found us first, and then in the same way.
 const DIALLED_US: &str = "dialled us";
 
-const HQ: &str = "hq";
 const STANDING: [&str; 3] = ["t1", "t2", "t3"];
 const NEWCOMERS: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 
@@ -53,12 +52,12 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 fn measure(programs: &Programs, way: &Way) -> anyhow::Result<Outcome> {
     if let Some(missing) = Lan::missing() {
-        return Ok(Outcome::NotMeasured(missing));
+        return Ok(Outcome::NotMeasured(format!("needs {missing}")));
     }
     let folder = tempfile::tempdir()?;
-    let lan = Lan::lay(&[&[HQ], &STANDING[..], &NEWCOMERS].concat())?;
+    let lan = Lan::lay(&[&STANDING[..], &NEWCOMERS].concat(), Wan::default())?;
 
-    let mut hq = Hq::new(&lan.programs(programs, HQ), folder.path());
+    let mut hq = Hq::new(&lan.hq_programs(programs), folder.path());
     hq.init("figures")?;
     hq.serve([] as [&str; 0])?;
     hq.add_store("shop")?;

@@ -14,7 +14,6 @@ mod w1;
 mod memory;
 
 mod join;
-mod lan;
 
 mod harness;
 mod report;

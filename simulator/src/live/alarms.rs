@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::chain::Chain;
 
 /// Every such line of a chain's logs, with the program's name.
-pub fn of_chain(chain: &Chain) -> Result<Vec<String>> {
+pub fn of_chain<L>(chain: &Chain<L>) -> Result<Vec<String>> {
     let mut alarms = of_log("HQ", &chain.hq.log())?;
     for terminal in &chain.terminals {
         alarms.extend(of_log(terminal.name(), &terminal.log())?);

@@ -1,7 +1,8 @@
 //! A whole small chain on this machine: one HQ, the line to it, and one store of terminals.
 //!
-//! Terminals know HQ by the relay's address only, so every byte of the uplink crosses the line.
-//! Everything lies in one folder, which is the caller's to remove.
+//! The line is a [`Relay`], with everything on the loopback interface, or a [`Lan`], with each party on
+//! a machine of its own; either way every byte of the uplink crosses it. Everything lies in one folder,
+//! which is the caller's to remove.
 
 use std::{path::Path, thread, time::Duration};
 
@@ -9,6 +10,7 @@ use anyhow::{Result, anyhow};
 
 use super::{
     hq::Hq,
+    lan::{HQ_PORT, Lan},
     programs::Programs,
     relay::{Relay, Wan},
     status::Status,
@@ -19,18 +21,21 @@ use super::{
 /// The name of the one store.
 pub const STORE: &str = "store-1";
 
+/// Nobody else has HQ's machine in a LAN.
+const HQ_ADMIN_PORT: u16 = 7401;
+
 /// Enough that fifty terminals are started in some seconds, few enough for two cores.
 const AT_ONCE: usize = 4;
 
 /// HQ, the line and the store; dropping it kills what runs.
 #[derive(Debug)]
-pub struct Chain {
+pub struct Chain<L = Relay> {
     pub hq: Hq,
-    pub wan: Relay,
     pub terminals: Vec<Terminal>,
+    pub wan: L,
 }
 
-impl Chain {
+impl Chain<Relay> {
     /// HQ serving behind the line, the store registered, and no terminal joined yet.
     pub fn open(programs: &Programs, folder: &Path, wan: Wan, terminals: usize) -> Result<Self> {
         let wan = Relay::open(wan)?;
@@ -41,7 +46,7 @@ impl Chain {
         hq.add_store(STORE)?;
         let terminals =
             (1..=terminals).map(|number| Terminal::new(programs, folder, &format!("t{number}")));
-        Ok(Self { hq, wan, terminals: terminals.collect() })
+        Ok(Self { hq, terminals: terminals.collect(), wan })
     }
 
     /// Starts HQ again after it was stopped or killed.
@@ -52,15 +57,48 @@ impl Chain {
         Ok(())
     }
 
+    /// Starts every terminal.
+    pub fn start(&mut self) -> Result<()> {
+        each(&mut self.terminals, Terminal::start)
+    }
+}
+
+impl Chain<Lan> {
+    /// HQ serving on its machine, the store registered, and no terminal joined yet.
+    pub fn open_on_lan(
+        programs: &Programs,
+        folder: &Path,
+        wan: Wan,
+        terminals: usize,
+    ) -> Result<Self> {
+        let names: Vec<_> = (1..=terminals).map(|number| format!("t{number}")).collect();
+        let wan = Lan::lay(&names.iter().map(String::as_str).collect::<Vec<_>>(), wan)?;
+        let hq = Hq::new(&wan.hq_programs(programs), folder).on_ports(HQ_PORT, HQ_ADMIN_PORT);
+        let terminals =
+            names.iter().map(|name| Terminal::new(&wan.programs(programs, name), folder, name));
+        let mut chain = Self { hq, terminals: terminals.collect(), wan };
+        chain.hq.init("demo-chain")?;
+        chain.serve_again()?;
+        chain.hq.add_store(STORE)?;
+        Ok(chain)
+    }
+
+    /// Starts HQ again after it was stopped or killed.
+    pub fn serve_again(&mut self) -> Result<()> {
+        self.hq.serve(["--advertise", &self.wan.hq_address().to_string()])
+    }
+
+    /// Starts every terminal as it is meant to run, on its usual ports and with mDNS.
+    pub fn start(&mut self) -> Result<()> {
+        each(&mut self.terminals, |terminal| terminal.start_with([] as [&str; 0]))
+    }
+}
+
+impl<L> Chain<L> {
     /// Invites every terminal and joins it with its code.
     pub fn join(&mut self) -> Result<()> {
         let hq = &self.hq;
         each(&mut self.terminals, |terminal| terminal.join(&hq.invite(STORE)?))
-    }
-
-    /// Starts every terminal.
-    pub fn start(&mut self) -> Result<()> {
-        each(&mut self.terminals, Terminal::start)
     }
 
     /// Until the terminals have found each other, agree on one gateway, and it is connected to HQ.

@@ -67,7 +67,7 @@ impl Shape {
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
-    fn burst_bytes(&self) -> u64 {
+    pub(super) fn burst_bytes(&self) -> u64 {
         self.bytes_in(BURST_TIME).max(BURST_BYTES)
     }
 }

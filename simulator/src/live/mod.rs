@@ -1,4 +1,5 @@
-//! Live runs: the real programs, started by path, with a shaped line between the store and HQ.
+//! Live runs: the real programs, started by path, with a shaped line between the store and HQ: the
+//! [`relay`] on any machine, a [`lan`] where network namespaces are to be had.
 //!
 //! [`chain::Chain`] is a whole small chain in one folder; what it is made of stands below it.
 //! Nothing here survives us: daemons end with their stdin, short commands with [`tie`].
@@ -17,5 +18,6 @@ pub mod child;
 pub mod stop;
 pub mod tie;
 
+pub mod lan;
 pub mod link;
 pub mod relay;
