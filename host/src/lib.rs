@@ -18,6 +18,7 @@ pub mod logs;
 pub mod out;
 pub mod ports;
 pub mod quic;
+pub mod sizes;
 pub mod stdin_guard;
 pub mod stop;
 pub mod token;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use storemesh_host::{
     exit::{Exit, Failure, exit_of},
     http::{Client, ClientError},
-    out, ports, token,
+    out, ports, sizes, token,
 };
 use storemesh_keys::Name;
 
@@ -123,8 +123,8 @@ pub(crate) fn list_releases(common: &Common) -> anyhow::Result<()> {
                 release.product.clone(),
                 release.version.clone(),
                 release.release.get(..8).unwrap_or_default().to_owned(),
-                tables::bytes(release.release_bytes),
-                tables::bytes(release.stored_bytes),
+                sizes::bytes(release.release_bytes),
+                sizes::bytes(release.stored_bytes),
                 release.chunks.to_string(),
                 if release.wanted { "wanted" } else { "" }.to_owned(),
             ]

@@ -3,6 +3,8 @@
 //! Columns as wide as their widest cell, two spaces between, numbers to the right: nothing that a
 //! narrow terminal or a mail would break. Programs take `--json`.
 
+use storemesh_host::sizes::bytes;
+
 use crate::admin::json::FleetRow;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,18 +90,6 @@ pub(crate) fn fleet(rows: &[FleetRow], now_ms: u64) -> String {
     table(columns, lines)
 }
 
-/// One decimal, in units of 1024.
-pub(crate) fn bytes(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match UNITS.iter().find(|(_, one)| bytes >= *one) {
-        Some((unit, one)) => {
-            let tenths = u128::from(bytes) * 10 / u128::from(*one);
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        }
-        None => format!("{bytes} B"),
-    }
-}
-
 fn ago(ms: u64) -> String {
     match ms / 1000 {
         s @ 0..120 => format!("{s} s"),
@@ -121,10 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_read_well() {
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(bytes(64 << 20), "64.0 MiB");
+    fn times_read_well() {
         assert_eq!(ago(119_000), "119 s");
         assert_eq!(ago(90 * 60_000), "90 min");
     }

@@ -89,7 +89,7 @@ pub(crate) fn peers(common: &Common) -> anyhow::Result<()> {
     }
     out::line(format_args!(
         "{:<20} {:<22} {:<10} {:>10} {:>10}  {}",
-        "terminal", "address", "found by", "in MB", "out MB", "state"
+        "terminal", "address", "found by", "in MiB", "out MiB", "state"
     ))?;
     for peer in &peers {
         let state = match (peer.connected, peer.gateway) {
@@ -98,14 +98,14 @@ pub(crate) fn peers(common: &Common) -> anyhow::Result<()> {
             (false, true) => "gateway, away",
             (false, false) => "away",
         };
-        let mb = |bytes: u64| format!("{}.{}", bytes / 1_000_000, bytes / 100_000 % 10);
+        let mib = |bytes: u64| format!("{}.{}", bytes >> 20, ((bytes * 10) >> 20) % 10);
         out::line(format_args!(
             "{:<20} {:<22} {:<10} {:>10} {:>10}  {state}",
             peer.name.as_deref().unwrap_or(&peer.peer[..12]),
             peer.address,
             peer.found_by,
-            mb(peer.bytes_in),
-            mb(peer.bytes_out),
+            mib(peer.bytes_in),
+            mib(peer.bytes_out),
         ))?;
     }
     Ok(())

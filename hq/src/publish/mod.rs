@@ -17,7 +17,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use storemesh_host::{exit::Failure, http::Client, out};
+use storemesh_host::{exit::Failure, http::Client, out, sizes};
 use storemesh_protocol::content::{Builder, ManifestError, ReleaseHead};
 
 use self::{
@@ -60,8 +60,8 @@ pub(crate) fn run(common: &Common, flags: PublishFlags) -> anyhow::Result<()> {
         "{product} {version} published as {}: {} in {chunks} chunks; {new_chunks} were new to HQ, \
          {} moved",
         &release[..8],
-        crate::tables::bytes(published.release_bytes),
-        crate::tables::bytes(published.moved_bytes),
+        sizes::bytes(published.release_bytes),
+        sizes::bytes(published.moved_bytes),
     ))?;
     if published.wanted {
         out::line("every terminal is to run it now")
