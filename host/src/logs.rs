@@ -14,7 +14,10 @@ use crate::exit::{Exit, Failure};
 
 pub const FILTER_ENV: &str = "STOREMESH_LOG";
 /// What our own code says; libraries speak of their insides at this level.
-const DEFAULT: &str = "warn,storemesh=info,storemesh_hq=info,storemesh_sim=info";
+pub const DEFAULT: &str = "warn,storemesh=info,storemesh_hq=info,storemesh_sim=info";
+/// Each chunk that HQ sends and that a terminal has verified is a line of its own, at DEBUG: what
+/// crossed a line twice cannot be told from sums.
+pub const CHUNKS: &str = "storemesh::chunks";
 
 /// Starts logging for the whole process; to be called once, before anything logs.
 pub fn start() -> anyhow::Result<()> {

@@ -7,7 +7,10 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use storemesh_host::bulk::{self, AnswerError};
+use storemesh_host::{
+    bulk::{self, AnswerError},
+    logs::CHUNKS,
+};
 use storemesh_protocol::{
     content::ChunkRef,
     terminal::{FetchError, Input, Source},
@@ -150,7 +153,11 @@ impl Fetcher {
             let bytes = u32::try_from(stored.len()).expect("a stored form is about 1 MiB at most");
             this.traffic.came(u64::from(bytes));
             let done = match this.disk.store(&chunk, &stored) {
-                Ok(()) => Ok(bytes),
+                Ok(()) => {
+                    let from_hq = this.from == Source::Hq;
+                    tracing::debug!(target: CHUNKS, chunk = %chunk.id, bytes, from_hq, "verified");
+                    Ok(bytes)
+                }
                 Err(why) => {
                     tracing::warn!(from = ?this.from, chunk = %chunk.id, "not kept: {why}");
                     Err(match why {

@@ -8,7 +8,8 @@
 use std::sync::Arc;
 
 use quinn::{Connection, RecvStream, SendStream, VarInt};
-use storemesh_host::bulk;
+use storemesh_host::{bulk, logs::CHUNKS};
+use storemesh_keys::PeerId;
 use storemesh_protocol::content::ChunkId;
 use tokio::{
     sync::{Semaphore, watch},
@@ -25,6 +26,7 @@ const NO_LEASE: VarInt = VarInt::from_u32(2);
 /// Until the connection ends. Dropped, it leaves no stream behind.
 pub(super) async fn serve(
     connection: &Connection,
+    peer: PeerId,
     chunks: &Chunks,
     mut may_fetch: watch::Receiver<bool>,
 ) {
@@ -45,7 +47,7 @@ pub(super) async fn serve(
                 let Ok((mut out, mut input)) = stream else { return };
                 while streams.try_join_next().is_some() {}
                 if *may_fetch.borrow() {
-                    streams.spawn(in_turn(room.clone(), out, input, chunks.clone()));
+                    streams.spawn(in_turn(room.clone(), out, input, peer, chunks.clone()));
                 } else {
                     // Either is an error when the other side has ended it already.
                     _ = (out.reset(NO_LEASE), input.stop(NO_LEASE));
@@ -55,25 +57,38 @@ pub(super) async fn serve(
     }
 }
 
-async fn in_turn(room: Arc<Semaphore>, out: SendStream, input: RecvStream, chunks: Chunks) {
+async fn in_turn(
+    room: Arc<Semaphore>,
+    out: SendStream,
+    input: RecvStream,
+    peer: PeerId,
+    chunks: Chunks,
+) {
     let _turn = room.acquire().await.expect("nobody closes it");
-    if let Err(why) = answer(out, input, chunks).await {
+    if let Err(why) = answer(out, input, peer, chunks).await {
         tracing::debug!("a bulk stream ended: {why:#}");
     }
 }
 
-async fn answer(mut out: SendStream, mut input: RecvStream, chunks: Chunks) -> anyhow::Result<()> {
-    let stored = |chunk| stored_form(chunk, chunks.clone());
+async fn answer(
+    mut out: SendStream,
+    mut input: RecvStream,
+    peer: PeerId,
+    chunks: Chunks,
+) -> anyhow::Result<()> {
+    let stored = |chunk| stored_form(chunk, peer, chunks.clone());
     bulk::answer(&mut input, &mut out, stored, |_| {}).await?;
     out.finish()?;
     Ok(())
 }
 
 /// None where HQ does not hold it, or cannot read it.
-async fn stored_form(chunk: ChunkId, chunks: Chunks) -> Option<Vec<u8>> {
+async fn stored_form(chunk: ChunkId, peer: PeerId, chunks: Chunks) -> Option<Vec<u8>> {
     let stored = spawn_blocking(move || chunks.read(&chunk)).await.ok()?;
-    stored.unwrap_or_else(|why| {
+    let stored = stored.unwrap_or_else(|why| {
         tracing::error!("{why:#}");
         None
-    })
+    })?;
+    tracing::debug!(target: CHUNKS, %peer, %chunk, bytes = stored.len(), "sending");
+    Some(stored)
 }

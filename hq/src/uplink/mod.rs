@@ -137,7 +137,7 @@ impl Uplink {
         };
         let fetching = async {
             if admission.clone().wait_for(|admitted| *admitted).await.is_ok() {
-                bulk::serve(connection, &self.chunks, may_fetch).await;
+                bulk::serve(connection, peer, &self.chunks, may_fetch).await;
             }
             std::future::pending::<()>().await;
         };
