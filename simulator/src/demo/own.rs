@@ -74,7 +74,7 @@ fn lay_out(programs: &Programs, release: &Path) -> Result<Programs> {
     Ok(Programs {
         node: copy(&programs.node, "storemesh")?,
         hq: copy(&programs.hq, "storemesh-hq")?,
-        before: Vec::new(),
+        ..programs.clone()
     })
 }
 

@@ -9,6 +9,8 @@ pub mod hq;
 pub mod terminal;
 
 pub mod alarms;
+pub mod books;
+pub mod failover;
 pub mod status;
 pub mod tree;
 

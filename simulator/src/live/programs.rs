@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
+use storemesh_host::logs::{self, FILTER_ENV};
 
 use super::child::{self, Stderr};
 
@@ -29,6 +30,8 @@ pub struct Programs {
     pub hq: PathBuf,
     /// Put before each command, so that it runs somewhere else: `ip netns exec NAME`.
     pub before: Vec<String>,
+    /// Whether they log each chunk, for [`super::books`].
+    pub(crate) chunks_logged: bool,
 }
 
 impl Programs {
@@ -66,6 +69,7 @@ impl Programs {
             node: executable(&done.stdout, "storemesh")?,
             hq: executable(&done.stdout, "storemesh-hq")?,
             before: Vec::new(),
+            chunks_logged: false,
         })
     }
 
@@ -73,6 +77,12 @@ impl Programs {
     #[must_use]
     pub fn run_by(&self, before: &[&str]) -> Self {
         Self { before: before.iter().map(ToString::to_string).collect(), ..self.clone() }
+    }
+
+    /// The same programs, with every chunk that they send and verify in their logs.
+    #[must_use]
+    pub fn log_chunks(self) -> Self {
+        Self { chunks_logged: true, ..self }
     }
 
     /// A command of one of the programs, free of what the caller's environment says about storemesh.
@@ -87,9 +97,13 @@ impl Programs {
         };
         for (name, _) in env::vars_os() {
             let ours = name.to_str().is_some_and(|name| name.starts_with("STOREMESH_"));
-            if ours && name != "STOREMESH_LOG" {
+            if ours && name != FILTER_ENV {
                 command.env_remove(name);
             }
+        }
+        if self.chunks_logged {
+            let asked = env::var(FILTER_ENV).unwrap_or_else(|_| logs::DEFAULT.to_owned());
+            command.env(FILTER_ENV, format!("{asked},{}=debug", logs::CHUNKS));
         }
         command
     }

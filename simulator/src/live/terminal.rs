@@ -95,6 +95,17 @@ impl Terminal {
         Ok(())
     }
 
+    /// Whether it was started, and neither stopped nor killed by us since.
+    pub fn is_running(&self) -> bool {
+        self.daemon.is_some()
+    }
+
+    /// The same terminal as another value that does not run, to be started elsewhere.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self::new(&self.programs, &self.folder, &self.name)
+    }
+
     pub fn daemon(&mut self) -> Option<&mut Daemon> {
         self.daemon.as_mut()
     }
