@@ -5,17 +5,21 @@
 //! the line carried is counted at the line.
 
 use anyhow::Result;
+use storemesh_host::sizes;
 
 use super::{
-    measure::{Figures, Phase, Row},
+    failover::Failover,
+    measure::{Figures, Phase, Row, ratio},
     own::Release,
-    text,
 };
 use crate::live::{
     chain::Chain,
     status::{FleetRow, Status},
     tree,
 };
+
+/// The longest that any store may be without a gateway while one of its terminals reaches HQ.
+const FAILOVER_S_MAX: f64 = 10.0;
 
 /// QUIC's headers are 5 %; the rest is for what is said besides and for the odd lost datagram.
 const WAN_RATIO_MAX: f64 = 1.10;
@@ -24,8 +28,8 @@ const WAN_RATIO_MAX: f64 = 1.10;
 /// release, and its ratio says nothing; what HQ sent is still judged.
 const RATIO_FROM: u64 = 1_000_000;
 
-/// HQ sends each chunk once: the manifest's own chunks and one repeated at a change of gateway are
-/// what may come on top.
+/// HQ sends each chunk once: the manifest's own chunks are what may come on top, and what was lost
+/// with a gateway that was killed.
 const FROM_HQ_MAX_PERCENT: u64 = 102;
 
 /// The same for a release so small that its manifest is a good part of it.
@@ -33,7 +37,8 @@ const FROM_HQ_SPARE: u64 = 64 * 1024;
 
 /// After a release: files, versions and bytes.
 pub(super) fn phase(chain: &Chain, release: &Release, phase: &Phase) -> Result<Vec<String>> {
-    let mut broken = figures(&phase.figures, &phase.per_terminal, &phase.version);
+    let mut broken = figures(&phase.figures, &phase.per_terminal, &phase.version, lost(phase));
+    broken.extend(phase.failover.iter().flat_map(failover));
     for terminal in &chain.terminals {
         let arrived = terminal.current(release.product);
         if let Some(difference) = tree::difference(&release.folder, &arrived)? {
@@ -44,28 +49,49 @@ pub(super) fn phase(chain: &Chain, release: &Release, phase: &Phase) -> Result<V
     Ok(broken)
 }
 
-fn figures(figures: &Figures, rows: &[Row], version: &str) -> Vec<String> {
+/// What had to be sent again because it was on its way to a gateway that was killed, or on its disk
+/// alone. Nobody could help that.
+fn lost(phase: &Phase) -> u64 {
+    phase.failover.as_ref().map_or(0, |failover| failover.lost_bytes)
+}
+
+fn failover(failover: &Failover) -> Vec<String> {
+    let Failover { killed, gateway, failover_s, refetched_bytes, .. } = failover;
+    let mut broken = Vec::new();
+    if *failover_s > FAILOVER_S_MAX {
+        broken.push(format!(
+            "{gateway} took over from {killed} after {failover_s:.1} s, at most {FAILOVER_S_MAX}"
+        ));
+    }
+    if *refetched_bytes > 0 {
+        broken.push(format!(
+            "HQ sent {} again that other terminals had verified before {killed} was killed",
+            sizes::bytes(*refetched_bytes)
+        ));
+    }
+    broken
+}
+
+fn figures(figures: &Figures, rows: &[Row], version: &str, lost_bytes: u64) -> Vec<String> {
     let mut broken = Vec::new();
     for row in rows.iter().filter(|row| row.version.as_deref() != Some(version)) {
         let says = row.version.as_deref().unwrap_or("nothing");
         broken.push(format!("{} says it runs {says}, not {version}", row.terminal));
     }
-    if let Some(ratio) = figures.wan_ratio
-        && figures.moved_bytes >= RATIO_FROM
-        && ratio > WAN_RATIO_MAX
-    {
+    let to_send = figures.moved_bytes + lost_bytes;
+    let ratio = ratio(figures.wan_bytes, to_send);
+    if figures.moved_bytes >= RATIO_FROM && ratio > WAN_RATIO_MAX {
         broken.push(format!(
             "the line carried {ratio:.3} x what had to move for {version}, at most {WAN_RATIO_MAX}"
         ));
     }
     let from_hq: u64 = rows.iter().map(|row| row.bytes_from_hq).sum();
-    let from_hq_max =
-        (figures.moved_bytes * FROM_HQ_MAX_PERCENT / 100).max(figures.moved_bytes + FROM_HQ_SPARE);
+    let from_hq_max = (to_send * FROM_HQ_MAX_PERCENT / 100).max(to_send + FROM_HQ_SPARE);
     if from_hq > from_hq_max {
         broken.push(format!(
             "terminals took {} from HQ for {version}, {} had to move",
-            text::bytes(from_hq),
-            text::bytes(figures.moved_bytes)
+            sizes::bytes(from_hq),
+            sizes::bytes(to_send)
         ));
     }
     broken
@@ -121,6 +147,7 @@ mod tests {
             version: Some("2".into()),
             seconds: 1.0,
             gateway: true,
+            killed: false,
             bytes_from_hq: from_hq,
             bytes_from_neighbours: 0,
             bytes_local: 0,
@@ -134,25 +161,50 @@ mod tests {
     #[test]
     fn figures_as_promised_break_nothing() {
         let rows = [row(6_000_000), row(4_000_000)];
-        assert_eq!(figures(&measured(10_000_000, 10_600_000), &rows, "2"), Vec::<String>::new());
+        assert_eq!(figures(&measured(10_000_000, 10_600_000), &rows, "2", 0), Vec::<String>::new());
     }
 
     #[test]
     fn a_second_crossing_of_the_line_is_seen_on_the_line_and_in_the_sum() {
         let rows = [row(10_000_000), row(10_000_000)];
-        let broken = figures(&measured(10_000_000, 21_000_000), &rows, "2");
+        let broken = figures(&measured(10_000_000, 21_000_000), &rows, "2", 0);
         assert_eq!(broken.len(), 2, "{broken:?}");
     }
 
     #[test]
+    fn what_was_lost_with_a_gateway_may_come_again_and_no_more() {
+        let rows = [row(8_000_000), row(4_000_000)];
+        let figures = |lost| figures(&measured(10_000_000, 12_600_000), &rows, "2", lost);
+        assert_eq!(figures(2_000_000), Vec::<String>::new());
+        assert_eq!(figures(1_000_000).len(), 2, "{:?}", figures(1_000_000));
+    }
+
+    #[test]
+    fn a_slow_failover_and_a_chunk_that_came_again_are_named() {
+        let good = Failover {
+            killed: "t1".into(),
+            gateway: "t2".into(),
+            killed_after_s: 1.0,
+            failover_s: 2.3,
+            refetched_bytes: 0,
+            lost_bytes: 700_000,
+        };
+        assert_eq!(failover(&good), Vec::<String>::new());
+        let bad = Failover { failover_s: 10.5, refetched_bytes: 1, ..good };
+        let broken = failover(&bad);
+        assert_eq!(broken.len(), 2, "{broken:?}");
+        assert!(broken[0].contains("t2 took over from t1 after 10.5 s"), "{broken:?}");
+    }
+
+    #[test]
     fn a_terminal_on_another_version_is_named() {
-        let broken = figures(&measured(10_000_000, 10_500_000), &[row(0)], "3");
+        let broken = figures(&measured(10_000_000, 10_500_000), &[row(0)], "3", 0);
         assert_eq!(broken, ["t1 says it runs 2, not 3"]);
     }
 
     #[test]
     fn the_ratio_of_a_release_smaller_than_the_talk_is_not_judged() {
-        let broken = figures(&measured(20_000, 90_000), &[row(20_000)], "2");
+        let broken = figures(&measured(20_000, 90_000), &[row(20_000)], "2", 0);
         assert_eq!(broken, Vec::<String>::new());
     }
 }

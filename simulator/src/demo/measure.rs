@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::failover::Failover;
+
 /// For the store as a whole. Ratios and limits are absent where there is nothing to divide by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Figures {
@@ -29,6 +31,8 @@ pub(super) struct Row {
     pub(super) version: Option<String>,
     pub(super) seconds: f64,
     pub(super) gateway: bool,
+    /// It was killed while the release came, and started again.
+    pub(super) killed: bool,
     pub(super) bytes_from_hq: u64,
     pub(super) bytes_from_neighbours: u64,
     /// Not moved at all: it held them already.
@@ -42,18 +46,22 @@ pub(super) struct Phase {
     pub(super) version: String,
     #[serde(flatten)]
     pub(super) figures: Figures,
+    /// None where the gateway was not to be killed, or was not in the middle.
+    pub(super) failover: Option<Failover>,
+    /// Why it was not, where it was to be.
+    pub(super) no_failover: Option<String>,
     pub(super) per_terminal: Vec<Row>,
 }
 
 impl Figures {
     /// Fills in what follows from the rest.
     pub(super) fn new(measured: Self, wan_mbit: f64) -> Self {
-        let (moved, wan) = (as_float(measured.moved_bytes), as_float(measured.wan_bytes));
+        let moved = measured.moved_bytes;
         Self {
             first_s: to_ms(measured.first_s),
             last_s: to_ms(measured.last_s),
-            wan_ratio: (measured.moved_bytes > 0).then(|| (wan / moved * 1e4).round() / 1e4),
-            wan_limit_s: (wan_mbit > 0.0).then(|| to_ms(8.0 * moved / (wan_mbit * 1e6))),
+            wan_ratio: (moved > 0).then(|| ratio(measured.wan_bytes, moved)),
+            wan_limit_s: (wan_mbit > 0.0).then(|| to_ms(8.0 * as_float(moved) / (wan_mbit * 1e6))),
             ..measured
         }
     }
@@ -62,6 +70,11 @@ impl Figures {
 /// Rounded to milliseconds, which is more than a look every few of them can tell.
 pub(super) fn to_ms(seconds: f64) -> f64 {
     (seconds * 1e3).round() / 1e3
+}
+
+/// What the line carried against what had to move, rounded to what can be told from chance.
+pub(super) fn ratio(wan_bytes: u64, moved_bytes: u64) -> f64 {
+    (as_float(wan_bytes) / as_float(moved_bytes) * 1e4).round() / 1e4
 }
 
 /// Exact for anything that fits on a disk.

@@ -1,13 +1,15 @@
 //! `storemesh-sim demo`: the main job, shown and checked on this machine in a minute or two.
 //!
 //! It builds the programs, starts one HQ and a store of terminals behind a shaped line, joins them,
-//! publishes a real directory and then its next version, and ends with a table. Nothing is taken on
+//! publishes a real directory and then its next version, kills the gateway in the middle of that one,
+//! and ends with a table. Nothing is taken on
 //! trust: [`check`] compares every terminal's files with what was published, and whatever is not as
 //! promised makes the exit code 1. All it makes lies in one temporary folder.
 //!
 //! The story stands in [`story`]; what a phase measures in [`phase`]; what it prints in [`report`].
 
 mod check;
+mod failover;
 mod measure;
 mod own;
 mod phase;

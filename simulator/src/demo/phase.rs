@@ -8,12 +8,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use storemesh_host::sizes;
 
 use super::{
+    failover::Plan,
     measure::{Figures, Phase, Row, to_ms},
     own::Release,
     progress::Progress,
-    say, text,
+    say,
 };
 use crate::live::{
     chain::Chain,
@@ -34,16 +36,32 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// From the switch on disk to the status that says so.
 const SAID_WITHIN: Duration = Duration::from_secs(10);
 
+/// What is done to the gateway while the release comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gateway {
+    Spared,
+    Killed,
+}
+
 /// Returns the figures once every terminal runs the release.
-pub(super) fn carry_out(chain: &Chain, release: &Release, wan_mbit: f64) -> Result<Phase> {
+pub(super) fn carry_out(
+    chain: &mut Chain,
+    release: &Release,
+    wan_mbit: f64,
+    gateway: Gateway,
+) -> Result<Phase> {
     let Release { folder, product, version } = release;
     let published = chain.hq.publish_held(folder, product, version)?;
     say(format_args!(
         "{product} {version}: {} published, {} of it new and compressed; starting it",
-        text::bytes(published.release_bytes),
-        text::bytes(published.moved_bytes),
+        sizes::bytes(published.release_bytes),
+        sizes::bytes(published.moved_bytes),
     ));
 
+    let plan = match gateway {
+        Gateway::Spared => None,
+        Gateway::Killed => Plan::new(chain, product, version, published.moved_bytes)?,
+    };
     let names = chain.terminals.iter().map(Terminal::name);
     let mut watch = Watch {
         product,
@@ -54,6 +72,7 @@ pub(super) fn carry_out(chain: &Chain, release: &Release, wan_mbit: f64) -> Resu
         progress: Progress::new(names),
         wan_before: chain.wan.down().bytes(),
         ask_next: 0,
+        plan,
     };
     let wan_up_before = chain.wan.up().bytes();
     chain.hq.start_release(product, version)?;
@@ -63,10 +82,12 @@ pub(super) fn carry_out(chain: &Chain, release: &Release, wan_mbit: f64) -> Resu
 
     let statuses = said_by_all(chain, product, version)?;
     let rows = chain.terminals.iter().zip(&statuses).zip(&seconds);
-    let rows = rows.map(|((terminal, status), seconds)| {
+    let rows = rows.enumerate().map(|(number, ((terminal, status), seconds))| {
         let release = status.release(product).cloned().unwrap_or_default();
-        row(terminal.name(), status, release, *seconds)
+        let before = watch.plan.as_ref().and_then(|plan| plan.before_the_kill(number));
+        row(terminal.name(), status, release, before, *seconds)
     });
+    let rows = rows.collect();
     let measured = Figures {
         release_bytes: published.release_bytes,
         moved_bytes: published.moved_bytes,
@@ -76,11 +97,18 @@ pub(super) fn carry_out(chain: &Chain, release: &Release, wan_mbit: f64) -> Resu
         last_s: seconds.iter().copied().fold(0.0, f64::max),
         ..Figures::default()
     };
+    let (failover, no_failover) = match watch.plan.map(|plan| plan.end(chain)).transpose()? {
+        None => (None, None),
+        Some(Ok(failover)) => (Some(failover), None),
+        Some(Err(why)) => (None, Some(why)),
+    };
     Ok(Phase {
         product: published.product,
         version: published.version,
         figures: Figures::new(measured, wan_mbit),
-        per_terminal: rows.collect(),
+        failover,
+        no_failover,
+        per_terminal: rows,
     })
 }
 
@@ -96,17 +124,17 @@ struct Watch<'a> {
     wan_before: u64,
     /// The terminal to ask at the next look.
     ask_next: usize,
+    plan: Option<Plan>,
 }
 
 impl Watch<'_> {
     /// Returns the seconds of each terminal.
-    fn until_all_run(&mut self, chain: &Chain) -> Result<Vec<f64>> {
-        let terminals = &chain.terminals;
+    fn until_all_run(&mut self, chain: &mut Chain) -> Result<Vec<f64>> {
         let looks = ASK_EVERY.as_millis() / LOOK_EVERY.as_millis();
-        let asked_per_look = terminals.len().div_ceil(usize::try_from(looks).unwrap_or(1));
+        let asked_per_look = chain.terminals.len().div_ceil(usize::try_from(looks).unwrap_or(1));
         let mut last_news = Instant::now();
         loop {
-            for (number, terminal) in terminals.iter().enumerate() {
+            for (number, terminal) in chain.terminals.iter().enumerate() {
                 let runs = terminal.running_folder(self.product).as_ref() == Some(&self.folder);
                 if runs && self.arrived[number].is_none() {
                     self.arrived[number] = Some(self.started.elapsed());
@@ -114,14 +142,23 @@ impl Watch<'_> {
                     last_news = Instant::now();
                 }
             }
-            if self.arrived.iter().all(Option::is_some) {
+            if let Some(plan) = &mut self.plan
+                && let Some(news) = plan.look(chain, self.started)?
+            {
+                self.progress.say(self.started.elapsed(), &news);
+                last_news = Instant::now();
+            }
+            let under_way = self.plan.as_ref().is_some_and(Plan::is_under_way);
+            if self.arrived.iter().all(Option::is_some) && !under_way {
                 let seconds = self.arrived.iter().flatten().map(Duration::as_secs_f64);
                 return Ok(seconds.map(to_ms).collect());
             }
             for _ in 0..asked_per_look {
                 let number = self.ask_next;
-                self.ask_next = (number + 1) % terminals.len();
-                if self.arrived[number].is_none() && self.ask(number, &terminals[number])? {
+                let terminal = &chain.terminals[number];
+                self.ask_next = (number + 1) % chain.terminals.len();
+                let asked = terminal.is_running() && self.arrived[number].is_none();
+                if asked && self.ask(number, terminal)? {
                     last_news = Instant::now();
                 }
             }
@@ -175,14 +212,24 @@ fn said_by_all(chain: &Chain, product: &str, version: &str) -> Result<Vec<Status
     }
 }
 
-fn row(name: &str, status: &Status, release: ReleaseStatus, seconds: f64) -> Row {
+/// `before` is what a terminal that was killed had said of the release by then: its new process counts
+/// from zero, and takes what the old one had fetched for held.
+fn row(
+    name: &str,
+    status: &Status,
+    release: ReleaseStatus,
+    before: Option<&ReleaseStatus>,
+    seconds: f64,
+) -> Row {
+    let bytes = |of: fn(&ReleaseStatus) -> u64| of(&release) + before.map_or(0, of);
     Row {
         terminal: name.to_owned(),
-        version: release.running,
         seconds,
         gateway: status.is_gateway(),
-        bytes_from_hq: release.bytes_from_hq,
-        bytes_from_neighbours: release.bytes_from_neighbours,
-        bytes_local: release.bytes_local,
+        killed: before.is_some(),
+        bytes_from_hq: bytes(|release| release.bytes_from_hq),
+        bytes_from_neighbours: bytes(|release| release.bytes_from_neighbours),
+        bytes_local: before.unwrap_or(&release).bytes_local,
+        version: release.running,
     }
 }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use storemesh_host::sizes;
 
-use super::{say, text};
+use super::say;
 use crate::live::status::ReleaseStatus;
 
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -15,7 +16,10 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 /// Ends with what it showed last left on the screen.
 #[derive(Debug)]
 pub(super) enum Progress {
-    Bars(Vec<ProgressBar>),
+    Bars {
+        screen: MultiProgress,
+        bars: Vec<ProgressBar>,
+    },
     Lines {
         /// The share of the release that each terminal has, 0 to 1.
         shares: Vec<f64>,
@@ -30,7 +34,8 @@ impl Progress {
             let shares = terminals.map(|_| 0.0).collect();
             return Self::Lines { shares, running: 0, next: LINE_EVERY };
         }
-        let style = ProgressStyle::with_template("{prefix:>4} {bar:32} {percent:>3} %  {msg}")
+        // Lines that wrap would be left behind on the screen: the message gives way.
+        let style = ProgressStyle::with_template("{prefix:>3} {bar:20} {percent:>3} %  {wide_msg}")
             .expect("the template is well formed, it is the only one");
         let screen = MultiProgress::new();
         let bars = terminals.map(|terminal| {
@@ -39,7 +44,8 @@ impl Progress {
             bar.set_message("waiting");
             bar
         });
-        Self::Bars(bars.collect())
+        let bars = bars.collect();
+        Self::Bars { screen, bars }
     }
 
     /// What a terminal said about a release that it does not run yet.
@@ -49,14 +55,14 @@ impl Progress {
             return;
         }
         match self {
-            Self::Bars(bars) => {
+            Self::Bars { bars, .. } => {
                 bars[number].set_length(release.bytes_total.max(1));
                 bars[number].set_position(release.bytes_have);
                 bars[number].set_message(format!(
-                    "{}: {} from HQ, {} from neighbours",
+                    "{}: HQ {}, neighbours {}",
                     release.phase,
-                    text::bytes(release.bytes_from_hq),
-                    text::bytes(release.bytes_from_neighbours),
+                    sizes::bytes(release.bytes_from_hq),
+                    sizes::bytes(release.bytes_from_neighbours),
                 ));
             }
             Self::Lines { shares, .. } => {
@@ -71,7 +77,7 @@ impl Progress {
     /// A terminal runs the release.
     pub(super) fn runs(&mut self, number: usize, after: Duration) {
         match self {
-            Self::Bars(bars) => {
+            Self::Bars { bars, .. } => {
                 bars[number].set_position(bars[number].length().unwrap_or(1));
                 let message = format!("runs after {:.1} s", after.as_secs_f64());
                 bars[number].finish_with_message(message);
@@ -80,6 +86,16 @@ impl Progress {
                 shares[number] = 1.0;
                 *running += 1;
             }
+        }
+    }
+
+    /// Something happened that is no terminal's progress.
+    pub(super) fn say(&self, now: Duration, news: &str) {
+        let line = format!("{:>5.1} s: {news}", now.as_secs_f64());
+        match self {
+            // As for `say`: nobody need read it.
+            Self::Bars { screen, .. } => _ = screen.println(line),
+            Self::Lines { .. } => say(line),
         }
     }
 
@@ -97,14 +113,14 @@ impl Progress {
             now.as_secs_f64(),
             share * 100.0,
             shares.len(),
-            text::bytes(wan_bytes),
+            sizes::bytes(wan_bytes),
         ));
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Self::Bars(bars) = self {
+        if let Self::Bars { bars, .. } = self {
             bars.iter().filter(|bar| !bar.is_finished()).for_each(ProgressBar::abandon);
         }
     }

@@ -4,9 +4,11 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Serialize, Serializer, ser::Error};
 use serde_json::{Map, Value};
+use storemesh_host::sizes;
 
 use super::{
-    measure::{Figures, Phase},
+    failover::Failover,
+    measure::{Figures, Phase, Row},
     text,
 };
 
@@ -20,6 +22,9 @@ pub(super) struct Report {
     pub(super) wan_mbit: f64,
     #[serde(flatten)]
     figures: FiguresOrNulls,
+    /// Of the release in whose middle the gateway was killed; none where none was.
+    failover_s: Option<f64>,
+    refetched_bytes: Option<u64>,
     pub(super) phases: Vec<Phase>,
     /// Where everything is left, when asked to.
     pub(super) folder: Option<PathBuf>,
@@ -28,12 +33,15 @@ pub(super) struct Report {
 impl Report {
     pub(super) fn new(terminals: usize, wan_mbit: f64, told: (Vec<Phase>, Vec<String>)) -> Self {
         let (phases, reasons) = told;
+        let failover = phases.iter().find_map(|phase| phase.failover.as_ref());
         Self {
             ok: reasons.is_empty(),
             reasons,
             terminals,
             wan_mbit,
             figures: FiguresOrNulls(phases.first().map(|phase| phase.figures)),
+            failover_s: failover.map(|failover| failover.failover_s),
+            refetched_bytes: failover.map(|failover| failover.refetched_bytes),
             phases,
             folder: None,
         }
@@ -48,8 +56,8 @@ impl fmt::Display for Report {
         if self.ok {
             return write!(
                 f,
-                "ok: every terminal ({} of {}) holds what was published, byte for byte, and the \
-                 line carried it once",
+                "ok: every terminal ({} of {}) holds what was published, byte for byte, and \
+                 nothing that the store held crossed the line again",
                 self.terminals, self.terminals
             );
         }
@@ -65,26 +73,26 @@ struct PhaseText<'a> {
 
 impl fmt::Display for PhaseText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Phase { product, version, figures, per_terminal } = self.phase;
-        let size = text::bytes(figures.release_bytes);
+        let Phase { product, version, figures, failover, no_failover, per_terminal } = self.phase;
+        let size = sizes::bytes(figures.release_bytes);
         writeln!(f, "\n{product} {version}, {size}\n")?;
         let rows: Vec<_> = per_terminal
             .iter()
             .map(|row| {
                 [
-                    format!("{}{}", row.terminal, if row.gateway { " (gateway)" } else { "" }),
+                    format!("{}{}", row.terminal, role(row)),
                     row.version.clone().unwrap_or_else(|| "-".to_owned()),
                     format!("{:.1}", row.seconds),
-                    text::bytes(row.bytes_from_hq),
-                    text::bytes(row.bytes_from_neighbours),
-                    text::bytes(row.bytes_local),
+                    sizes::bytes(row.bytes_from_hq),
+                    sizes::bytes(row.bytes_from_neighbours),
+                    sizes::bytes(row.bytes_local),
                 ]
             })
             .collect();
         let head = ["terminal", "runs", "seconds", "from HQ", "from neighbours", "held already"];
         write!(f, "{}", text::table(head, &rows))?;
 
-        let (wan, moved) = (text::bytes(figures.wan_bytes), text::bytes(figures.moved_bytes));
+        let (wan, moved) = (sizes::bytes(figures.wan_bytes), sizes::bytes(figures.moved_bytes));
         write!(f, "\nline: {wan} carried to move {moved}")?;
         if let Some(ratio) = figures.wan_ratio {
             write!(f, ", {ratio:.3} x")?;
@@ -94,7 +102,35 @@ impl fmt::Display for PhaseText<'_> {
         if let Some(limit) = figures.wan_limit_s {
             write!(f, "; {} Mbit/s alone need {limit:.1} s", self.wan_mbit)?;
         }
-        writeln!(f)
+        writeln!(f)?;
+        if let Some(failover) = failover {
+            writeln!(f, "{}", FailoverText(failover))?;
+        }
+        no_failover.iter().try_for_each(|why| writeln!(f, "failover: {why}"))
+    }
+}
+
+fn role(row: &Row) -> &'static str {
+    match (row.killed, row.gateway) {
+        (true, true) => " (killed, gateway)",
+        (true, false) => " (killed)",
+        (false, true) => " (gateway)",
+        (false, false) => "",
+    }
+}
+
+struct FailoverText<'a>(&'a Failover);
+
+impl fmt::Display for FailoverText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failover { killed, gateway, killed_after_s, failover_s, .. } = self.0;
+        let (again, lost) = (sizes::bytes(self.0.refetched_bytes), sizes::bytes(self.0.lost_bytes));
+        write!(
+            f,
+            "failover: {killed} killed after {killed_after_s:.1} s, {gateway} is the gateway \
+             {failover_s:.1} s later; HQ sent again\n          {again} that other terminals had \
+             verified, and {lost} that was lost with {killed}"
+        )
     }
 }
 
@@ -116,9 +152,7 @@ impl Serialize for FiguresOrNulls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::measure::Row;
-
-    const FIELDS: [&str; 9] = [
+    const FIELDS: [&str; 11] = [
         "ok",
         "terminals",
         "release_bytes",
@@ -128,6 +162,8 @@ mod tests {
         "first_s",
         "last_s",
         "wan_limit_s",
+        "failover_s",
+        "refetched_bytes",
     ];
 
     fn phase() -> Phase {
@@ -144,6 +180,7 @@ mod tests {
             version: Some("0.1.0".into()),
             seconds: 4.4,
             gateway: true,
+            killed: false,
             bytes_from_hq: 10_000_000,
             bytes_from_neighbours: 0,
             bytes_local: 0,
@@ -152,6 +189,8 @@ mod tests {
             product: "storemesh".into(),
             version: "0.1.0".into(),
             figures: Figures::new(measured, 20.0),
+            failover: None,
+            no_failover: None,
             per_terminal: vec![row],
         }
     }
@@ -173,10 +212,34 @@ mod tests {
     }
 
     #[test]
+    fn a_failover_stands_under_its_release_and_at_the_top_of_the_json() {
+        let failover = Failover {
+            killed: "t1".into(),
+            gateway: "t3".into(),
+            killed_after_s: 1.2,
+            failover_s: 2.34,
+            refetched_bytes: 0,
+            lost_bytes: 700 * 1024,
+        };
+        let phases = vec![phase(), Phase { failover: Some(failover), ..phase() }];
+        let report = Report::new(1, 20.0, (phases, Vec::new()));
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["failover_s"], &json["refetched_bytes"]), (&2.34.into(), &0.into()));
+        assert_eq!(json["phases"][1]["failover"]["killed"], "t1");
+        let text = report.to_string();
+        for words in [
+            "t1 killed after 1.2 s, t3 is the gateway 2.3 s later",
+            "0 B that other terminals had verified, and 700.0 KiB that was lost with t1",
+        ] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+    }
+
+    #[test]
     fn the_text_is_a_plain_table_and_a_verdict() {
         let text = Report::new(1, 20.0, (vec![phase()], Vec::new())).to_string();
-        assert!(text.contains("t1 (gateway)  0.1.0      4.4  10.0 MB              0 B"), "{text}");
-        assert!(text.contains("line: 10.5 MB carried to move 10.0 MB, 1.052 x"), "{text}");
+        assert!(text.contains("t1 (gateway)  0.1.0      4.4  9.5 MiB              0 B"), "{text}");
+        assert!(text.contains("line: 10.0 MiB carried to move 9.5 MiB, 1.052 x"), "{text}");
         assert!(text.contains("last 4.6 s; 20 Mbit/s alone need 4.0 s"), "{text}");
         assert!(text.lines().last().unwrap().starts_with("ok: "), "{text}");
     }

@@ -1,19 +1,6 @@
-//! Figures and tables in plain text.
+//! Tables in plain text.
 
 use std::fmt::Write;
-
-/// `14.2 MB`; decimal, as lines are sold.
-pub(super) fn bytes(bytes: u64) -> String {
-    // Three digits are shown, a float has fifteen.
-    #[expect(clippy::cast_precision_loss)]
-    let value = bytes as f64;
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", value / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", value / 1e6),
-        _ => format!("{:.2} GB", value / 1e9),
-    }
-}
 
 /// Columns as wide as they must be: the first to the left, the others to the right.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
@@ -40,12 +27,6 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> St
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_have_the_unit_a_person_would_use() {
-        let texts = [0, 999, 1_500, 14_230_000, 2_000_000_000].map(bytes);
-        assert_eq!(texts, ["0 B", "999 B", "1.5 kB", "14.2 MB", "2.00 GB"]);
-    }
 
     #[test]
     fn columns_line_up() {
