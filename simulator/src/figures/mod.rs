@@ -13,6 +13,7 @@ mod w1;
 
 mod memory;
 
+mod failover;
 mod join;
 
 mod harness;
@@ -29,8 +30,15 @@ use crate::live::{
     stop, tie,
 };
 
-const FAMILIES: &[&Family] =
-    &[&w1::FIVE, &w1::TWENTY, &memory::MEMORY, &join::MDNS, &join::HQ_LIST];
+const FAMILIES: &[&Family] = &[
+    &w1::FIVE,
+    &w1::TWENTY,
+    &memory::MEMORY,
+    &join::MDNS,
+    &join::HQ_LIST,
+    &failover::KILL,
+    &failover::REFETCHED,
+];
 
 /// In the source tree.
 const OUT: &str = "target/figures.json";
