@@ -15,12 +15,12 @@ use libp2p::{
     multiaddr::Protocol,
     noise,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
-    tcp, yamux,
+    tcp,
 };
 use socket2::{Domain, Socket, Type};
 use storemesh_keys::{PeerId, SecretKey};
 
-use super::strangers::Strangers;
+use super::{muxer, strangers::Strangers};
 
 /// Also caps the back-off of mDNS at start-up.
 const MDNS_QUERY: Duration = Duration::from_secs(5);
@@ -32,8 +32,6 @@ const CONNECTIONS_MAX: u32 = 192;
 /// A connection's handshake takes milliseconds; on a busy machine a second or two. Whoever takes
 /// longer, or a dial that is not answered, makes room.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Streams of one connection: one control and one bulk each way, and a few that are ending.
-const STREAMS_MAX: usize = 16;
 
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
@@ -57,14 +55,9 @@ pub(super) fn swarm(key: &SecretKey, with_mdns: bool) -> anyhow::Result<Swarm<Be
         mdns: mdns.into(),
         streams: libp2p_stream::Behaviour::new(),
     };
-    let yamux = || {
-        let mut config = yamux::Config::default();
-        config.set_max_num_streams(STREAMS_MAX);
-        config
-    };
     let swarm = SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux)
+        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, || muxer::Upgrade)
         .context("preparing TCP")?
         .with_behaviour(|_| behaviour)
         .context("preparing libp2p")?

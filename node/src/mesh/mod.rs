@@ -13,6 +13,7 @@
 
 mod behaviour;
 mod listening;
+mod muxer;
 mod peers;
 mod strangers;
 mod streams;

@@ -347,7 +347,8 @@ impl Terminal {
         };
         let presence = self.presences.handle(now, presence::Input::Gateway(to));
         self.tell_presence(presence, outputs);
-        self.reach(now, reach::Input::Gateway(self.gateway.holder()), outputs);
+        let gateway = self.gateway.gateway().map(|lease| lease.holder);
+        self.reach(now, reach::Input::Gateway(gateway), outputs);
     }
 
     fn reach(&mut self, now: Instant, input: reach::Input, outputs: &mut Vec<Output>) {

@@ -53,9 +53,9 @@ fn at(last: u8) -> SocketAddr {
 }
 
 fn frames(outputs: &[Output]) -> Vec<Frame> {
-    let frame = |output: &Output| match output {
-        Output::Send { frame, .. } => Some(wire::decode(frame).unwrap()),
-        _ => None,
+    let frame = |output: &Output| {
+        let Output::Send { frame, .. } = output else { return None };
+        Some(wire::decode(frame).unwrap())
     };
     outputs.iter().filter_map(frame).collect()
 }

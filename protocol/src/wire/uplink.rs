@@ -13,7 +13,10 @@ use storemesh_keys::{
 
 use crate::{
     statements::{Lease, Unseen, Wanted},
-    wire::{addr, mesh::Presence},
+    wire::{
+        addr,
+        mesh::{Listen, Presence},
+    },
 };
 
 /// Addresses HQ remembers and tells for one terminal.

@@ -198,6 +198,12 @@ impl Lan {
         self.set_port(terminal, "isolated on")
     }
 
+    /// From here on nothing that is sent to a multicast group comes to that terminal: what switches
+    /// and access points do that want to spare their clients the noise.
+    pub fn block_multicast(&self, terminal: &str) -> Result<()> {
+        self.set_port(terminal, "mcast_flood off")
+    }
+
     fn set_port(&self, terminal: &str, what: &str) -> Result<()> {
         let (shop, port) = (self.namespace(SHOP), port(self.index(terminal)?));
         bridge(&format!("-n {shop} link set dev {port} {what}"))
