@@ -5,6 +5,8 @@
 //! writes requests ahead, so the answerer needs no more memory than one chunk a stream. A request
 //! or answer that does not read ends its stream, nothing else.
 
+use std::ops::Deref;
+
 use storemesh_protocol::{
     content::ChunkId,
     wire::{
@@ -18,7 +20,7 @@ use crate::frames::{FrameError, read_frame, write_frame};
 
 /// Answers requests until the asker ends the stream; `stored` looks a chunk's stored form up.
 /// `sent` hears of the bytes of each.
-pub async fn answer<R, W, F>(
+pub async fn answer<R, W, F, B>(
     input: &mut R,
     output: &mut W,
     stored: impl Fn(ChunkId) -> F,
@@ -27,14 +29,16 @@ pub async fn answer<R, W, F>(
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
-    F: Future<Output = Option<Vec<u8>>>,
+    F: Future<Output = Option<B>>,
+    B: Deref<Target: AsRef<[u8]>>,
 {
     while let Some(frame) = read_frame(input, HEAD_MAX).await? {
         let Request { chunk } = wire::decode(&frame)?;
-        let body = stored(chunk).await.unwrap_or_default();
+        let body = stored(chunk).await;
+        let body: &[u8] = body.as_deref().map_or(&[], AsRef::as_ref);
         let length = u32::try_from(body.len())?;
         write_frame(output, &wire::encode(&Reply { chunk, length })).await?;
-        output.write_all(&body).await?;
+        output.write_all(body).await?;
         output.flush().await?;
         sent(u64::from(length));
     }
@@ -83,12 +87,11 @@ pub async fn take_head<R: AsyncRead + Unpin>(
     }
 }
 
-/// Reads the bytes after a head.
+/// Reads the bytes after a head: all of `body`, which the caller has made as long as the head says.
 pub async fn take_body<R: AsyncRead + Unpin>(
     input: &mut R,
-    length: usize,
-) -> Result<Vec<u8>, AnswerError> {
-    let mut body = vec![0; length];
-    input.read_exact(&mut body).await.map_err(|why| AnswerError::Lost(why.to_string()))?;
-    Ok(body)
+    body: &mut [u8],
+) -> Result<(), AnswerError> {
+    let read = input.read_exact(body).await;
+    read.map(drop).map_err(|why| AnswerError::Lost(why.to_string()))
 }

@@ -26,6 +26,7 @@ use crate::{
     counters::Traffic,
     disk::{Disk, StoreError},
     driver::{Inbox, Stopping},
+    recent::Recent,
 };
 
 /// Chunks that are read, verified and written at once.
@@ -42,6 +43,8 @@ pub(crate) struct Fetcher {
     pub(crate) traffic: Traffic,
     /// The places for chunks, shared by all sources.
     pub(crate) storing: Arc<Semaphore>,
+    /// Where chunks stay in memory for a while.
+    pub(crate) recent: Arc<Recent>,
 }
 
 impl Fetcher {
@@ -142,8 +145,9 @@ impl Fetcher {
         let Some(length) = bulk::take_head(input, chunk.id).await? else { return Ok(None) };
         let place = self.storing.clone().acquire_owned().await.expect("nobody closes it");
         // A source that trickles must not hold a place.
-        let body = timeout(BODY, bulk::take_body(input, length)).await;
-        let body = body.map_err(|_| AnswerError::Lost("the chunk did not come".to_owned()))??;
+        let mut body = self.recent.buffer(length);
+        let read = timeout(BODY, bulk::take_body(input, &mut body)).await;
+        read.map_err(|_| AnswerError::Lost("the chunk did not come".to_owned()))??;
         Ok(Some((body, place)))
     }
 
@@ -156,6 +160,7 @@ impl Fetcher {
                 Ok(()) => {
                     let from_hq = this.from == Source::Hq;
                     tracing::debug!(target: CHUNKS, chunk = %chunk.id, bytes, from_hq, "verified");
+                    this.recent.keep(chunk.id, stored);
                     Ok(bytes)
                 }
                 Err(why) => {

@@ -25,6 +25,7 @@ mod work;
 
 mod api;
 mod ops;
+mod recent;
 mod views;
 
 use std::process::ExitCode;

@@ -37,6 +37,7 @@ use crate::{
     fetch::STORING_MAX,
     membership,
     mesh::{self, Mesh},
+    recent::Recent,
     uplink::Dialer,
     work,
 };
@@ -93,8 +94,10 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let (listen, port, mdns) = (settings.listen.clone(), settings.mesh_port, settings.mdns);
     let mesh = mesh::Settings { listen, port, mdns };
     let storing = Arc::new(Semaphore::new(STORING_MAX));
+    let recent = Arc::new(Recent::default());
     let (mesh, commands, mesh_port) =
-        Mesh::start(&key, &mesh, disk.clone(), inbox.clone(), storing.clone()).await?;
+        Mesh::start(&key, &mesh, disk.clone(), inbox.clone(), storing.clone(), recent.clone())
+            .await?;
     let api_listener =
         bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.api_port)), "--api-port").await?;
     let api_port = api_listener.local_addr().context("asking for the API's port")?.port();
@@ -103,7 +106,8 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     ports::write(folder.path(), &[(MESH, mesh_port), (API, api_port)])?;
 
     let runtime = Handle::current();
-    let uplink = Dialer { key, disk: disk.clone(), inbox: inbox.clone(), runtime, storing };
+    tokio::spawn(recent.clone().forget());
+    let uplink = Dialer { key, disk: disk.clone(), inbox: inbox.clone(), runtime, storing, recent };
     let jobs = work::start(disk, inbox.clone())?;
     let router = api::router(Api { inbox: inbox.clone(), jobs: jobs.clone() });
     let reach = Reach { mesh: commands, uplink, jobs };

@@ -31,6 +31,7 @@ use crate::{
     disk::Disk,
     driver::{Event, Inbox, Line},
     fetch::Fetcher,
+    recent::Recent,
 };
 
 /// Between one address's try and the next one's (RFC 8305 recommends 250 ms).
@@ -53,6 +54,7 @@ pub(crate) struct Dialer {
     pub(crate) inbox: Inbox,
     pub(crate) runtime: Handle,
     pub(crate) storing: Arc<Semaphore>,
+    pub(crate) recent: Arc<Recent>,
 }
 
 /// One session, open or opening; dropped, it is closed.
@@ -95,6 +97,7 @@ impl Dialer {
             inbox: self.inbox.clone(),
             traffic: Traffic::default(),
             storing: self.storing.clone(),
+            recent: self.recent.clone(),
         };
         let bulk = asking.run(wanted, || bulk_stream(&connection));
         tokio::select! {

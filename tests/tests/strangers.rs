@@ -180,7 +180,7 @@ async fn stranger(
 
 /// A terminal of another chain, whose turn it is to speak first with anybody.
 fn foreign() -> (SecretKey, HqSigned<Certificate>) {
-    let mut seed = [0; 32];
+    let mut seed = [0_u8; 32];
     let key = loop {
         for byte in &mut seed {
             *byte = byte.wrapping_mul(31).wrapping_add(rand_byte());

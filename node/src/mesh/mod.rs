@@ -47,7 +47,7 @@ use self::{
     peers::{Dialled, Peers},
     streams::Streams,
 };
-use crate::{disk::Disk, driver::Inbox};
+use crate::{disk::Disk, driver::Inbox, recent::Recent};
 
 /// A peer that has not been admitted so long after it connected will not be: a control stream takes
 /// a round trip, the composite gives a certificate three seconds, and a busy machine some more.
@@ -118,6 +118,7 @@ impl Mesh {
         disk: Arc<Disk>,
         inbox: Inbox,
         storing: Arc<Semaphore>,
+        recent: Arc<Recent>,
     ) -> anyhow::Result<(Self, Commands, u16)> {
         let me = key.peer_id();
         let mut swarm = behaviour::swarm(key, settings.mdns)?;
@@ -125,7 +126,7 @@ impl Mesh {
         let port = listen(&mut swarm, settings, &mut early).await?;
         let control = swarm.behaviour().streams.new_control();
         let (silent, silents) = mpsc::unbounded_channel();
-        let streams = Streams::new(me, control, disk, inbox.clone(), storing, silent);
+        let streams = Streams::new(me, control, disk, inbox.clone(), storing, recent, silent);
         let (sender, commands) = mpsc::unbounded_channel();
         let (arrived, arrivals) = mpsc::unbounded_channel();
         let mesh = Self {

@@ -47,6 +47,7 @@ use crate::{
     disk::Disk,
     driver::{Event, Inbox, Line, Neighbour},
     fetch::Fetcher,
+    recent::Recent,
 };
 
 const NAME: StreamProtocol = StreamProtocol::new(PROTOCOL);
@@ -70,6 +71,7 @@ pub(super) struct Streams {
     disk: Arc<Disk>,
     inbox: Inbox,
     storing: Arc<Semaphore>,
+    recent: Arc<Recent>,
     /// Whose connections are to be cut.
     silent: mpsc::UnboundedSender<PeerId>,
     sessions: Arc<AtomicU64>,
@@ -100,10 +102,11 @@ impl Streams {
         disk: Arc<Disk>,
         inbox: Inbox,
         storing: Arc<Semaphore>,
+        recent: Arc<Recent>,
         silent: mpsc::UnboundedSender<PeerId>,
     ) -> Self {
         let (sessions, peers) = (Arc::default(), Arc::default());
-        Self { me, control, disk, inbox, storing, silent, sessions, peers }
+        Self { me, control, disk, inbox, storing, recent, silent, sessions, peers }
     }
 
     /// Takes the streams that neighbours open; to be polled for as long as the mesh runs.
@@ -205,7 +208,8 @@ impl Streams {
         let (mut input, mut output) = halves(stream);
         let from = Source::Neighbour(peer);
         let (disk, inbox, storing) = (self.disk.clone(), self.inbox.clone(), self.storing.clone());
-        let asking = Fetcher { from, disk, inbox, traffic, storing };
+        let recent = self.recent.clone();
+        let asking = Fetcher { from, disk, inbox, traffic, storing, recent };
         let control = self.control.clone();
         let fetching = asking.run(wanted, || {
             let mut control = control.clone();
@@ -236,8 +240,13 @@ impl Streams {
         timeout(GREETING_TIMEOUT, wait).await.context("asked for chunks unadmitted")??;
         let (mut input, mut output) = halves(stream);
         let stored = |chunk: ChunkId| {
-            let disk = self.disk.clone();
-            async move { spawn_blocking(move || disk.serve(&chunk)).await.ok().flatten() }
+            let (recent, disk) = (self.recent.get(&chunk), self.disk.clone());
+            async move {
+                if recent.is_some() {
+                    return recent;
+                }
+                spawn_blocking(move || disk.serve(&chunk)).await.ok().flatten().map(Arc::new)
+            }
         };
         bulk::answer(&mut input, &mut output, stored, |bytes| traffic.went(bytes)).await
     }
