@@ -104,7 +104,11 @@ impl Gateway {
             if self.uplink == Uplink::Closed {
                 self.call_at = self.call_at.min(now);
             }
-        } else if self.is_served() || served || (spoke && !self.holds_part()) {
+            return;
+        }
+        // A call that is under way comes to its answer: what it measures orders the candidates.
+        let calling = matches!(self.uplink, Uplink::Calling(_)) && self.split.is_none();
+        if !calling && (self.is_served() || served || (spoke && !self.holds_part())) {
             self.call_later(now, outputs);
         }
     }

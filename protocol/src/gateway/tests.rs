@@ -150,6 +150,18 @@ fn only_the_holder_can_send_others_to_hq() {
 }
 
 #[test]
+fn a_first_call_comes_to_its_answer_though_the_gateway_is_met_meanwhile() {
+    let mut gateway = start(1);
+    assert_eq!(gateway.handle(START, Input::NeighbourUp(peer(9))), []);
+    let outputs = gateway.handle(START, told(1, 9, ToldBy::Neighbour));
+    assert_eq!(outputs, [Output::Spread(lease(1, peer(9)))]);
+    assert_eq!(gateway.handle(START, READY), [Output::Ask]);
+    assert_eq!(gateway.0.candidate(START).delay_ms, Some(5));
+    assert_eq!(gateway.handle(START, told(1, 9, BY_HQ)), [Output::CloseUplink]);
+    assert_eq!(gateway.deadline(), Instant::NEVER);
+}
+
+#[test]
 fn a_neighbours_old_news_does_not_end_a_call() {
     let mut gateway = Till::new(1, Some(lease(3, peer(9))));
     assert_eq!(gateway.handle(START, Input::Tick), [Output::OpenUplink]);
@@ -363,6 +375,8 @@ fn a_part_follows_its_own_gateway_until_it_sees_the_stores() {
     _ = gateway.handle(START, Input::NeighbourLost(peer(9)));
     assert_eq!(gateway.handle(START, passed_on)[0], Output::Spread(part));
     assert_eq!(gateway.0.gateway().map(|lease| lease.holder), Some(peer(2)));
+    _ = gateway.handle(START, READY);
+    assert_eq!(gateway.handle(START, told(1, 9, BY_HQ)), [Output::CloseUplink]);
     assert_eq!(gateway.deadline(), Instant::NEVER, "served");
     _ = gateway.handle(START, Input::NeighbourUp(peer(9)));
     assert_eq!(gateway.0.gateway().map(|lease| lease.holder), Some(peer(9)));

@@ -49,7 +49,7 @@ pub struct FleetRow {
     pub peer: PeerId,
     pub name: Name,
     pub store: Name,
-    /// It holds the lease and is connected.
+    /// It holds the lease, or an auxiliary one, and is connected.
     pub gateway: bool,
     /// Its gateway sees it, or it is connected itself.
     pub online: bool,

@@ -137,9 +137,9 @@ impl Hq {
 
     fn fleet_rows(&self) -> Vec<FleetRow> {
         let row = |(peer, terminal): (_, &super::registry::Terminal)| {
-            let gateway =
-                self.leases.holder(&terminal.store) == Some(peer) && self.link_of(peer).is_some();
-            self.fleet.row(peer, terminal, gateway, self.link_of(peer).is_some(), &self.releases)
+            let connected = self.link_of(peer).is_some();
+            let gateway = self.leases.speaks(&terminal.store, peer) && connected;
+            self.fleet.row(peer, terminal, gateway, connected, &self.releases)
         };
         self.registry.terminals().map(row).collect()
     }
