@@ -4,6 +4,10 @@
 //! | --- | --- |
 //! | `GET /v1/status` | how this terminal is ([`views::Status`]) |
 //! | `GET /v1/peers` | the store's other terminals ([`views::Peer`]), a bare array |
+//! | `GET /v1/why` | what is not as it should be, and why ([`views::Answer`]), a bare array |
+//! | `GET /v1/why/release`, `/v1/why/release/PRODUCT` | of every product, or one: why it runs or does not |
+//! | `GET /v1/why/gateway` | why there is a gateway, or none |
+//! | `GET /v1/why/neighbour`, `/v1/why/neighbour/TERMINAL` | of every terminal, or one: why it is used or not |
 //! | `GET /v1/garbage` | what a collection would delete ([`views::Garbage`]), a bare array |
 //! | `POST /v1/garbage/collect` | deletes it, and says what |
 //!
@@ -12,17 +16,19 @@
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Path, State},
+    http::StatusCode,
     routing::{get, post},
 };
 use storemesh_host::http::Problem;
-
+use storemesh_keys::Name;
+use storemesh_protocol::terminal::Ask;
 use tokio::sync::oneshot;
 
 use crate::{
     disk,
     driver::{Inbox, Stopping},
-    views::{self, Garbage, Peer, Status},
+    views::{self, Answer, Garbage, Peer, Status},
     work::{Job, Jobs},
 };
 
@@ -40,6 +46,12 @@ pub(crate) fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/peers", get(peers))
+        .route("/v1/why", get(async |api| why(api, Ask::Everything).await))
+        .route("/v1/why/release", get(async |api| why(api, Ask::Releases).await))
+        .route("/v1/why/release/{product}", get(why_release))
+        .route("/v1/why/gateway", get(async |api| why(api, Ask::Gateway).await))
+        .route("/v1/why/neighbour", get(async |api| why(api, Ask::Neighbours).await))
+        .route("/v1/why/neighbour/{terminal}", get(why_neighbour))
         .route("/v1/garbage", get(garbage))
         .route("/v1/garbage/collect", post(collect))
         .with_state(api)
@@ -53,6 +65,29 @@ async fn status(State(api): State<Api>) -> Result<Json<Status>, Problem> {
 async fn peers(State(api): State<Api>) -> Result<Json<Vec<Peer>>, Problem> {
     let look = api.inbox.look().await.map_err(stopping)?;
     Ok(Json(views::peers(&look)))
+}
+
+async fn why_release(api: State<Api>, Path(product): Path<String>) -> Answers {
+    why(api, Ask::Release(named(&product)?)).await
+}
+
+async fn why_neighbour(api: State<Api>, Path(terminal): Path<String>) -> Answers {
+    why(api, Ask::Neighbour(named(&terminal)?)).await
+}
+
+type Answers = Result<Json<Vec<Answer>>, Problem>;
+
+async fn why(State(api): State<Api>, ask: Ask) -> Answers {
+    let answers = api.inbox.why(ask).await.map_err(stopping)?;
+    Ok(Json(answers.iter().map(views::answer).collect()))
+}
+
+/// Products, terminals and identities are all within the rule for names.
+fn named(said: &str) -> Result<String, Problem> {
+    match said.parse::<Name>() {
+        Ok(name) => Ok(name.to_string()),
+        Err(why) => Err(Problem::of_status(StatusCode::BAD_REQUEST, why.to_string())),
+    }
 }
 
 async fn garbage(State(api): State<Api>) -> Result<Json<Vec<Garbage>>, Problem> {
@@ -74,5 +109,5 @@ async fn work(
 }
 
 fn stopping(why: Stopping) -> Problem {
-    Problem::of_status(axum::http::StatusCode::SERVICE_UNAVAILABLE, why.to_string())
+    Problem::of_status(StatusCode::SERVICE_UNAVAILABLE, why.to_string())
 }

@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Every command takes `--data` and `--json`. `run` is the daemon; `status` and `peers` are clients
-//! of its local API; `join` is done before it runs.
+//! Every command takes `--data` and `--json`. `run` is the daemon; `status`, `peers`, `why` and `gc`
+//! are clients of its local API; `join` is done before it runs, and `doctor` at any time.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use storemesh_host::{logs, out};
 use storemesh_keys::Name;
 
-use crate::{config, join, ops, run};
+use crate::{config, doctor, join, ops, run, watch};
 
 /// A build may be given another version than the package's, so that two builds of one source tree
 /// can be told apart.
@@ -54,7 +54,23 @@ enum Command {
     /// Run the node
     Run(RunFlags),
     /// How this terminal is: its gateway, its releases and how far they are
-    Status,
+    Status {
+        /// Show a live page of the store until `q` is pressed
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Why something is not as it should be, in one line each
+    ///
+    /// Without a question: everything that is not as it should be, or one line that says that all
+    /// is well.
+    Why {
+        #[command(subcommand)]
+        question: Option<WhyQuestion>,
+    },
+    /// Check this machine: network, clock, disk, ports, the way to HQ; each with its fix
+    ///
+    /// Works whether the node runs or not, and changes nothing. Ends with 1 when a check fails.
+    Doctor,
     /// The store's other terminals, as this one sees them
     Peers,
     /// Delete chunks and releases that nobody needs; the node does so by itself when it is done
@@ -113,6 +129,23 @@ pub(crate) struct RunFlags {
     pub(crate) end_with_stdin: bool,
 }
 
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum WhyQuestion {
+    /// Why a release runs on this terminal, or does not yet
+    Release {
+        /// The product, such as `pos` [default: every product]
+        product: Option<Name>,
+    },
+    /// Why there is a gateway, or none, or one that does not reach HQ
+    Gateway,
+    /// Why another terminal of the store is used, or not
+    #[command(alias = "neighbor")]
+    Neighbour {
+        /// Its name or PeerId, or the beginning of one [default: every terminal]
+        terminal: Option<Name>,
+    },
+}
+
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum ConfigCommand {
     /// Say whether the configuration file is good
@@ -130,7 +163,10 @@ impl Cli {
                 logs::start()?;
                 run::run(common, flags)
             }
-            Command::Status => ops::status(common),
+            Command::Status { watch: false } => ops::status(common),
+            Command::Status { watch: true } => watch::run(common),
+            Command::Why { question } => ops::why(common, question),
+            Command::Doctor => doctor::run(common),
             Command::Peers => ops::peers(common),
             Command::Gc { dry_run } => ops::gc(common, dry_run),
             Command::Config(ConfigCommand::Check) => check_config(common),

@@ -22,7 +22,7 @@ use storemesh_keys::{PeerId, PublicKey, Timestamp};
 use storemesh_protocol::{
     Instant,
     content::ChunkRef,
-    terminal::{Event as Notice, FetchError, Input, Output, Source, Status, Terminal},
+    terminal::{Answer, Ask, Event as Notice, FetchError, Input, Output, Source, Status, Terminal},
 };
 use tokio::{
     runtime::Handle,
@@ -98,6 +98,8 @@ pub(crate) enum Event {
     Stop,
     /// Somebody wants to see how the terminal is.
     Look(oneshot::Sender<Look>),
+    /// Somebody wants to know why.
+    Why(Ask, oneshot::Sender<Vec<Answer>>),
 }
 
 /// How the terminal is, and what its neighbours' connections have carried.
@@ -133,6 +135,12 @@ impl Inbox {
     pub(crate) async fn look(&self) -> Result<Look, Stopping> {
         let (tell, told) = oneshot::channel();
         self.send(Event::Look(tell)).await?;
+        told.await.map_err(|_| Stopping)
+    }
+
+    pub(crate) async fn why(&self, ask: Ask) -> Result<Vec<Answer>, Stopping> {
+        let (tell, told) = oneshot::channel();
+        self.send(Event::Why(ask, tell)).await?;
         told.await.map_err(|_| Stopping)
     }
 }
@@ -292,6 +300,10 @@ impl Driver {
                 let traffic = self.neighbours.iter().map(bytes).collect();
                 // Who asked may have gone in the meantime.
                 _ = reply.send(Look { status: self.terminal.status(self.now()), traffic });
+                None
+            }
+            Event::Why(ask, reply) => {
+                _ = reply.send(self.terminal.why(self.now(), &ask));
                 None
             }
         }

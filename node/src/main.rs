@@ -24,9 +24,13 @@ mod hardware;
 mod work;
 
 mod api;
-mod ops;
 mod recent;
 mod views;
+
+mod client;
+mod doctor;
+mod ops;
+mod watch;
 
 use std::process::ExitCode;
 

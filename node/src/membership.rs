@@ -8,7 +8,7 @@ use storemesh_keys::{FileError, SecretKey, identity};
 use storemesh_protocol::terminal::TABLES;
 
 /// The files within the data folder.
-const KEY: &str = "identity.key";
+pub(crate) const KEY: &str = "identity.key";
 const DB: &str = "terminal.redb";
 /// A store's membership, leases and releases are some kilobytes.
 const CACHE_BYTES: usize = 4 << 20;

@@ -1,19 +1,11 @@
 //! The commands that ask a running node, over its socket.
 
-use std::path::Path;
-
-use anyhow::Context as _;
-use serde::de::DeserializeOwned;
-use storemesh_host::{
-    exit::Failure,
-    http::{Client, ClientError},
-    out,
-};
+use storemesh_host::out;
 
 use crate::{
-    cli::Common,
-    run::SOCKET_FILE,
-    views::{Garbage, Gateway, Peer, Release, Status},
+    cli::{Common, WhyQuestion},
+    client::{ask, client},
+    views::{Answer, Garbage, Gateway, Peer, Release, Status},
 };
 
 pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
@@ -56,7 +48,30 @@ pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn line(release: &Release) -> String {
+pub(crate) fn why(common: &Common, question: Option<WhyQuestion>) -> anyhow::Result<()> {
+    let path = match question {
+        None => "/v1/why".to_owned(),
+        Some(WhyQuestion::Release { product: None }) => "/v1/why/release".to_owned(),
+        Some(WhyQuestion::Release { product: Some(product) }) => {
+            format!("/v1/why/release/{product}")
+        }
+        Some(WhyQuestion::Gateway) => "/v1/why/gateway".to_owned(),
+        Some(WhyQuestion::Neighbour { terminal: None }) => "/v1/why/neighbour".to_owned(),
+        Some(WhyQuestion::Neighbour { terminal: Some(terminal) }) => {
+            format!("/v1/why/neighbour/{terminal}")
+        }
+    };
+    let answers: Vec<Answer> = ask(&common.data, &path)?;
+    if common.json {
+        return out::json(&answers);
+    }
+    for answer in &answers {
+        out::line(&answer.answer)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn line(release: &Release) -> String {
     let Release { product, phase, chunks_have, chunks_total, .. } = release;
     let mut line = match (&release.running, &release.wanted) {
         (Some(running), Some(wanted)) if running == wanted => format!("{product} {running} runs"),
@@ -129,26 +144,4 @@ pub(crate) fn gc(common: &Common, dry_run: bool) -> anyhow::Result<()> {
     let bytes: u64 = garbage.iter().map(|garbage| garbage.bytes).sum();
     let done = if dry_run { "would be deleted" } else { "deleted" };
     out::line(format_args!("{} things, {bytes} bytes, {done}", garbage.len()))
-}
-
-fn ask<T: DeserializeOwned>(data: &Path, path: &str) -> anyhow::Result<T> {
-    client(data, async |client| client.get(path).await)
-}
-
-/// One request to the node that runs on `data`.
-fn client<T>(
-    data: &Path,
-    request: impl AsyncFnOnce(Client) -> Result<T, ClientError>,
-) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let client = Client::unix(data.join(SOCKET_FILE));
-    let asked = runtime.context("starting the runtime")?.block_on(request(client));
-    asked.map_err(|why| match why {
-        ClientError::Unreachable(_) => Failure::unreachable(format!(
-            "no node runs on `{0}`: start it with `storemesh --data {0} run`",
-            data.display()
-        ))
-        .into(),
-        why @ (ClientError::Problem(_) | ClientError::Broken { .. }) => why.into(),
-    })
 }

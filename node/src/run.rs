@@ -43,10 +43,10 @@ use crate::{
 };
 
 pub(crate) const SOCKET_FILE: &str = "api.sock";
-const TOKEN_FILE: &str = "api.token";
+pub(crate) const TOKEN_FILE: &str = "api.token";
 /// The names in `ports.json`.
-const MESH: &str = "mesh";
-const API: &str = "api";
+pub(crate) const MESH: &str = "mesh";
+pub(crate) const API: &str = "api";
 /// Threads that verify, read and write chunks: on two cores more only take memory.
 const WORKERS: usize = 6;
 /// Long enough for a frame to leave this machine.

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use storemesh_keys::{Name, PeerId};
 use storemesh_protocol::{
-    terminal::{ApartView, FoundBy, GatewayView, Limit, NeighbourView, ReleaseView, UplinkView},
+    terminal::{
+        Answer as Why, ApartView, FoundBy, GatewayView, Limit, NeighbourRelease, NeighbourView,
+        ReleaseView, State, UplinkView,
+    },
     wire::mesh::Phase,
 };
 
@@ -24,6 +27,11 @@ pub(crate) struct Status {
     pub(crate) uplink: String,
     /// Why this terminal's last call to HQ came to nothing; the gateway alone calls regularly.
     pub(crate) hq_not_reached: Option<String>,
+    /// Where HQ is called, in this order.
+    pub(crate) hq_addresses: Vec<String>,
+    /// HQ's time, as this terminal knows it, and the end of its certificate: UTC since 1970.
+    pub(crate) hq_time_ms: u64,
+    pub(crate) certificate_until_ms: u64,
     /// Admitted and connected.
     pub(crate) neighbours: usize,
     pub(crate) listen: Vec<String>,
@@ -96,6 +104,32 @@ pub(crate) struct Peer {
     /// Chunks that came from it and went to it over this connection.
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// How far it is with what this terminal wants or runs, as far as it has told.
+    #[serde(default)]
+    pub(crate) releases: Vec<PeerRelease>,
+}
+
+/// One product on a neighbour. Only the gateway is told what runs there.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PeerRelease {
+    pub(crate) product: String,
+    pub(crate) running: Option<String>,
+    pub(crate) phase: Option<String>,
+    pub(crate) chunks_have: u32,
+    pub(crate) chunks_total: u32,
+}
+
+/// Why something is as it is, in one line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// `release PRODUCT`, `gateway`, `neighbour TERMINAL` or `store`.
+    pub(crate) question: String,
+    /// `well`, `waits` (it goes on by itself) or `wrong` (somebody should look after it).
+    pub(crate) state: String,
+    /// Stable, such as `release.waits_for_hq`.
+    pub(crate) code: String,
+    #[expect(clippy::struct_field_names, reason = "it is the API's word")]
+    pub(crate) answer: String,
 }
 
 /// Something on this terminal's disk that nobody needs.
@@ -124,6 +158,9 @@ pub(crate) fn status(look: &Look) -> Status {
         }
         .to_owned(),
         hq_not_reached: status.hq_not_reached.clone(),
+        hq_addresses: status.hq_addresses.clone(),
+        hq_time_ms: status.hq_time.0,
+        certificate_until_ms: status.certificate_until.0,
         neighbours: status.neighbours.iter().filter(|peer| peer.connected).count(),
         wired: status.hardware.wired,
         mains: status.hardware.mains,
@@ -154,6 +191,7 @@ pub(crate) fn peers(look: &Look) -> Vec<Peer> {
             gateway: view.gateway,
             bytes_in,
             bytes_out,
+            releases: view.releases.iter().map(peer_release).collect(),
         }
     };
     look.status.neighbours.iter().map(peer).collect()
@@ -191,17 +229,7 @@ fn release(view: &ReleaseView) -> Release {
         product: view.product.to_string(),
         wanted: view.wanted.as_ref().map(ToString::to_string),
         running: view.running.as_ref().map(ToString::to_string),
-        phase: match view.phase {
-            Phase::Waiting => "waiting",
-            Phase::Manifest => "manifest",
-            Phase::Staging => "staging",
-            Phase::Fetching => "fetching",
-            Phase::Activating => "activating",
-            Phase::Running => "running",
-            Phase::Failed => "failed",
-            Phase::NoRoom => "no_room",
-        }
-        .to_owned(),
+        phase: phase(view.phase).to_owned(),
         chunks_have: view.chunks_have,
         chunks_total: view.chunks_total,
         bytes_have: view.bytes_have,
@@ -216,6 +244,43 @@ fn release(view: &ReleaseView) -> Release {
             Limit::Disk => "disk".to_owned(),
             Limit::Quota => "quota".to_owned(),
         }),
+    }
+}
+
+fn peer_release(view: &NeighbourRelease) -> PeerRelease {
+    PeerRelease {
+        product: view.product.to_string(),
+        running: view.running.as_ref().map(ToString::to_string),
+        phase: view.phase.map(|it| phase(it).to_owned()),
+        chunks_have: view.chunks_have,
+        chunks_total: view.chunks_total,
+    }
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "waiting",
+        Phase::Manifest => "manifest",
+        Phase::Staging => "staging",
+        Phase::Fetching => "fetching",
+        Phase::Activating => "activating",
+        Phase::Running => "running",
+        Phase::Failed => "failed",
+        Phase::NoRoom => "no_room",
+    }
+}
+
+pub(crate) fn answer(why: &Why) -> Answer {
+    Answer {
+        question: why.question.to_string(),
+        state: match why.state {
+            State::Well => "well",
+            State::Waits => "waits",
+            State::Wrong => "wrong",
+        }
+        .to_owned(),
+        code: why.code.to_owned(),
+        answer: why.text.clone(),
     }
 }
 

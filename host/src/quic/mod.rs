@@ -20,14 +20,15 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime,
+    Connection, ConnectionError, Endpoint, EndpointConfig, Incoming, TokioRuntime,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
     rustls::pki_types::CertificateDer,
 };
 use storemesh_keys::{PeerId, SecretKey};
 
+pub use socket::SOCKET_BUFFER_BYTES;
 use storemesh_protocol::wire::ALPN;
 pub use transport::{BIDI_STREAMS, IDLE, KEEP_ALIVE};
 
@@ -84,6 +85,13 @@ pub async fn connect(
     let connection = finish(handshake).await.with_context(connecting)?;
     let peer = peer_of(&connection);
     Ok((connection, peer))
+}
+
+/// Whether a connection failed because nothing came back, rather than something odd.
+pub fn is_silence(why: &anyhow::Error) -> bool {
+    let timed_out = |cause: &ConnectionError| matches!(cause, ConnectionError::TimedOut);
+    why.downcast_ref::<NoHandshake>().is_some()
+        || why.downcast_ref::<ConnectionError>().is_some_and(timed_out)
 }
 
 /// The accepting side of an endpoint.
@@ -158,9 +166,13 @@ impl Handshake {
 async fn finish(connecting: quinn::Connecting) -> anyhow::Result<Connection> {
     match tokio::time::timeout(HANDSHAKE, connecting).await {
         Ok(connection) => Ok(connection?),
-        Err(_) => bail!("no handshake within {} s", HANDSHAKE.as_secs()),
+        Err(_) => Err(NoHandshake.into()),
     }
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("no handshake within {} s", HANDSHAKE.as_secs())]
+struct NoHandshake;
 
 /// Who is at the other end of an established connection.
 pub fn peer_of(connection: &Connection) -> PeerId {

@@ -12,7 +12,8 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use socket2::{Domain, Protocol, Socket, Type};
 
-const BUFFER_BYTES: usize = 4 << 20;
+/// Asked of the kernel for either direction.
+pub const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
 pub(super) fn bind(address: SocketAddr) -> anyhow::Result<UdpSocket> {
     open(address).map_err(|error| {
@@ -40,9 +41,10 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    for result in
-        [socket.set_recv_buffer_size(BUFFER_BYTES), socket.set_send_buffer_size(BUFFER_BYTES)]
-    {
+    for result in [
+        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES),
+        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES),
+    ] {
         if let Err(error) = result {
             tracing::debug!(%error, "no larger UDP buffer");
         }
