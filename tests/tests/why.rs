@@ -6,12 +6,10 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 use storemesh_sim::live::{stop, terminal::Terminal};
 use storemesh_tests::{
-    saying::assert_fails,
+    saying::{UNREACHABLE, USAGE, assert_fails},
     shop::{PRODUCT, Shop},
 };
 
-const USAGE: i32 = 2;
-const NOT_RUNNING: i32 = 3;
 /// A neighbour that falls silent is gone after 1.4 s, HQ after 5.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -84,6 +82,6 @@ fn the_live_page_wants_a_terminal_and_questions_want_a_node() -> Result<()> {
     let shop = Shop::open(1)?;
     let terminal = &shop.chain.terminals[0];
     assert_fails(&terminal.run(["status", "--watch"])?, USAGE, &["terminal", "status --json"]);
-    assert_fails(&terminal.run(["why", "gateway"])?, NOT_RUNNING, &["no node runs"]);
+    assert_fails(&terminal.run(["why", "gateway"])?, UNREACHABLE, &["no node runs"]);
     Ok(())
 }
