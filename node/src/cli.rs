@@ -63,6 +63,7 @@ enum Command {
     ///
     /// Without a question: everything that is not as it should be, or one line that says that all
     /// is well.
+    #[command(subcommand_value_name = "QUESTION", subcommand_help_heading = "Questions")]
     Why {
         #[command(subcommand)]
         question: Option<WhyQuestion>,

@@ -64,7 +64,8 @@ fn judge(data: &Path, free: u64, needed: u64, files: Option<u64>) -> Finding {
         let says = format!("{says}, but only {files} more files can be made on it");
         return Finding::warn(CHECK, says, fix);
     }
-    Finding::ok(CHECK, format!("{says}, {} wanted", mib(needed)))
+    let wanted = if needed == 0 { String::new() } else { format!(", {} wanted", mib(needed)) };
+    Finding::ok(CHECK, format!("{says}{wanted}"))
 }
 
 fn speed(data: &Path) -> Finding {

@@ -53,9 +53,13 @@ async fn one(name: &str) -> Finding {
 }
 
 fn unresolved(name: &str, why: &str) -> Finding {
-    let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
+    let host = host_of(name);
     let says = format!("the name `{host}` does not resolve: {why}");
     Finding::fail(CHECK, says, format!("mend this machine's DNS (`getent hosts {host}` tries it)"))
+}
+
+fn host_of(name: &str) -> &str {
+    name.rsplit_once(':').map_or(name, |(host, _)| host)
 }
 
 /// One address that answers is enough.
@@ -65,12 +69,13 @@ fn judge(name: &str, port: u16, calls: &[Call]) -> Finding {
         Call::Refused | Call::NoRoute(_) | Call::Silent | Call::Broken(_) => None,
     });
     if let Some(took) = fastest.min() {
-        return Finding::ok(CHECK, format!("{name} answers in {} ms", took.as_millis()));
+        return Finding::ok(CHECK, format!("{name} answers in {} ms", took.as_millis().max(1)));
     }
+    let host = host_of(name);
     match calls.first() {
         None => unresolved(name, "it has no address"),
         Some(_) if calls.contains(&Call::Refused) => {
-            let says = format!("UDP {port} to {name} is refused: no HQ listens there");
+            let says = format!("UDP {port} to {host} is refused: no HQ listens there");
             let fix =
                 "start `storemesh-hq serve` there, or join again with a code of the new address";
             Finding::fail(CHECK, says, fix)
@@ -93,7 +98,7 @@ fn judge(name: &str, port: u16, calls: &[Call]) -> Finding {
         }
         Some(_) => {
             let says = format!(
-                "UDP {port} to {name} is blocked, or HQ is off: nothing came back in {} s",
+                "UDP {port} to {host} is blocked, or HQ is off: nothing came back in {} s",
                 HANDSHAKE.as_secs()
             );
             let fix = format!("let UDP {port} out through the store's firewall, and in at HQ's");
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn blocked_and_refused_and_no_way_are_told_apart() {
-        assert!(says(&[Call::Silent]).starts_with("UDP 7400 to hq.example:7400 is blocked"));
+        assert!(says(&[Call::Silent]).starts_with("UDP 7400 to hq.example is blocked"));
         assert!(says(&[Call::Silent, Call::Refused]).contains("is refused: no HQ listens there"));
         assert!(says(&[Call::NoRoute("down".to_owned())]).contains("there is no way to"));
         assert!(says(&[Call::Broken("odd".to_owned())]).contains("does not speak as HQ does"));

@@ -76,7 +76,7 @@ pub(crate) fn run(common: &Common) -> anyhow::Result<()> {
         match runtime.block_on(ask(&common.data)) {
             Ok(said) => {
                 heard = Instant::now();
-                view.rates.add(heard, &said.peers);
+                view.rates.add(heard, &said);
                 (view.said, view.silent) = (Some(said), None);
             }
             Err(why) => view.silent = Some((why, heard.elapsed())),
@@ -133,7 +133,8 @@ struct Screen {
 
 impl Screen {
     fn take() -> anyhow::Result<Self> {
-        Ok(Self { terminal: ratatui::try_init().context("taking over the terminal")? })
+        let taken = ratatui::try_init().inspect_err(|_| ratatui::restore());
+        Ok(Self { terminal: taken.context("taking over the terminal")? })
     }
 }
 

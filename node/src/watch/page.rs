@@ -11,8 +11,9 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Paragraph, Wrap},
 };
+use storemesh_host::sizes;
 
-use super::{Said, View};
+use super::{Said, View, rates};
 use crate::{
     ops,
     views::{Answer, Gateway, Peer, PeerRelease, Release, Status},
@@ -58,7 +59,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View) {
         Constraint::Min(0),
     ])
     .areas(area);
-    frame.render_widget(Paragraph::new(head_lines(said, area.width)).style(old), head);
+    frame.render_widget(Paragraph::new(head_lines(said, view, area.width)).style(old), head);
     rule(frame, first, "terminals");
     frame.render_widget(Paragraph::new(cut(terminals, for_terminals)).style(old), middle);
     rule(frame, second, "releases");
@@ -113,9 +114,9 @@ fn title(status: Option<&Status>, width: u16) -> Line<'static> {
     ])
 }
 
-fn head_lines(said: &Said, width: u16) -> Vec<Line<'static>> {
+fn head_lines(said: &Said, view: &View, width: u16) -> Vec<Line<'static>> {
     let status = &said.status;
-    let (text, color) = match &status.gateway {
+    let (mut text, mut color) = match &status.gateway {
         Some(Gateway { me: true, epoch, .. }) => {
             (format!("gateway: this terminal (epoch {epoch})"), up_color(status))
         }
@@ -128,8 +129,16 @@ fn head_lines(said: &Said, width: u16) -> Vec<Line<'static>> {
         }
         None => ("gateway: none known yet".to_owned(), WAITS),
     };
+    if status.gateway.as_ref().is_some_and(|gateway| gateway.part != 0) {
+        text.push_str(", of a part of the store: its network is split");
+        color = BAD;
+    }
     let hq = match (status.uplink.as_str(), &status.hq_not_reached) {
-        ("up", _) => Line::from("HQ: on the line").style(GOOD),
+        ("up", _) => {
+            let (came, _) = view.rates.of(rates::HQ);
+            let rate = if came == 0 { String::new() } else { format!(", {} in", rate(came)) };
+            Line::from(format!("HQ: on the line{rate}")).style(GOOD)
+        }
         ("connecting", None) => Line::from("HQ: being called").style(WAITS),
         (_, Some(why)) => Line::from(format!("HQ: not reached at the last call: {why}")).style(BAD),
         (_, None) => Line::from("HQ: the gateway speaks with it"),
@@ -184,7 +193,7 @@ fn releases<'a>(said: &Said, width: usize) -> Vec<Line<'a>> {
             [(release.bytes_from_hq, "HQ"), (release.bytes_from_neighbours, "neighbours")]
         {
             if bytes > 0 {
-                came.push(format!("{} from {whence}", amount(bytes)));
+                came.push(format!("{} from {whence}", sizes::bytes(bytes)));
             }
         }
         let came = came.join(", ");
@@ -199,6 +208,8 @@ fn releases<'a>(said: &Said, width: usize) -> Vec<Line<'a>> {
         let mut cells = vec![cell(&said.status.name, Some(mine(release)), cell_width)];
         for peer in said.peers.iter().filter(|peer| peer.connected) {
             let theirs = peer.releases.iter().find(|theirs| theirs.product == release.product);
+            // It may not have heard of the release yet, and speak of the one before.
+            let theirs = theirs.filter(|theirs| theirs.chunks_total == release.chunks_total);
             cells.push(cell(name_of(peer), theirs.map(theirs_far), cell_width));
         }
         let mut cells = cells.into_iter().peekable();
@@ -317,16 +328,7 @@ fn dim() -> Style {
 
 /// Bytes a second; nothing when none.
 fn rate(bytes: u64) -> String {
-    if bytes == 0 { String::new() } else { format!("{}/s", amount(bytes)) }
-}
-
-fn amount(bytes: u64) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
-        1_000_000..1_000_000_000 => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
-        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10),
-    }
+    if bytes == 0 { String::new() } else { format!("{}/s", sizes::bytes(bytes)) }
 }
 
 fn span(span: Duration) -> String {

@@ -1,14 +1,17 @@
-//! How fast chunks come from and go to each neighbour, from counters that are read now and then.
+//! How fast chunks come from and go to each neighbour and from HQ, from counters that are read now and then.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
-use crate::views::Peer;
+use super::Said;
 
 /// Over so long a rate is taken: shorter jumps about, longer is old news.
 const OVER: Duration = Duration::from_secs(3);
+
+/// What HQ is called among the neighbours: no terminal has this identity.
+pub(super) const HQ: &str = "HQ";
 
 /// Bytes per second, in and out.
 pub(super) type Rate = (u64, u64);
@@ -20,9 +23,13 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    pub(super) fn add(&mut self, now: Instant, peers: &[Peer]) {
-        let bytes = |peer: &Peer| (peer.peer.clone(), (peer.bytes_in, peer.bytes_out));
-        self.samples.push_back((now, peers.iter().map(bytes).collect()));
+    pub(super) fn add(&mut self, now: Instant, said: &Said) {
+        let peers = said.peers.iter();
+        let mut sample: BTreeMap<String, Rate> =
+            peers.map(|peer| (peer.peer.clone(), (peer.bytes_in, peer.bytes_out))).collect();
+        let from_hq = said.status.releases.iter().map(|release| release.bytes_from_hq).sum();
+        sample.insert(HQ.to_owned(), (from_hq, 0));
+        self.samples.push_back((now, sample));
         while self.samples.front().is_some_and(|(at, _)| *at + OVER < now) {
             self.samples.pop_front();
         }

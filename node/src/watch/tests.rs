@@ -11,7 +11,8 @@ fn status(fetching: bool) -> Value {
     json!({
         "name": "till-1", "peer": "12D3KooWme", "store": "berlin-1", "chain": "c", "version": "0.1.0",
         "state": "running", "uplink": "none", "hq_not_reached": null, "neighbours": 3,
-        "gateway": { "peer": "12D3KooWp2", "name": "till-2", "epoch": 7, "me": false, "connected": true },
+        "gateway": { "peer": "12D3KooWp2", "name": "till-2", "epoch": 7, "part": 0, "me": false, "connected": true },
+        "wired": true, "mains": true, "apart": [],
         "hq_addresses": ["hq.example:7400"], "hq_time_ms": 0, "certificate_until_ms": 0,
         "listen": ["10.0.0.1:7410"], "uptime_ms": 7_500_000, "first_neighbour_chunk_ms": null,
         "releases": [{
@@ -57,7 +58,7 @@ fn view() -> View {
     let (mut view, begun) = (View::default(), Instant::now());
     for (after, bytes) in [(0, 0), (1000, 2_500_000)] {
         let said = said(true, bytes);
-        view.rates.add(begun + Duration::from_millis(after), &said.peers);
+        view.rates.add(begun + Duration::from_millis(after), &said);
         view.said = Some(said);
     }
     view
@@ -83,14 +84,14 @@ gateway: till-2 (epoch 7)
 HQ: the gateway speaks with it
 ── terminals ───────────────────────────────────────────────────────────────────
                 address                found by          in       out  state
-till-1          10.0.0.1:7410          this one    2.5 MB/s
-till-2          10.0.0.2:7410          mdns        2.5 MB/s            gateway
+till-1          10.0.0.1:7410          this one    2.3 MiB/s
+till-2          10.0.0.2:7410          mdns        2.3 MiB/s            gateway
 till-3          10.0.0.3:7410          mdns
 till-4          10.0.0.4:7410          mdns
 till-5          10.0.0.5:7410          mdns                            away
 ── releases ────────────────────────────────────────────────────────────────────
 pos 2.0 runs, 2.1 is wanted: fetching, 43 of 120 chunks
-  4.0 MB from HQ, 31.0 MB from neighbours
+  3.8 MiB from HQ, 29.5 MiB from neighbours
 till-1          ██████░░░░░░░░░░░░  35%  till-2          █████████░░░░░░░░░  50%
 till-3          █████████░░░░░░░░░  50%  till-4          not known here
 ── why ─────────────────────────────────────────────────────────────────────────
@@ -139,12 +140,12 @@ fn a_rate_is_what_came_since_and_a_counter_that_began_anew_is_no_rate() {
     let (mut rates, begun) = (Rates::default(), Instant::now());
     let at = |ms| begun + Duration::from_millis(ms);
     for (ms, bytes) in [(0, 0), (500, 1_000_000), (1000, 3_000_000)] {
-        rates.add(at(ms), &said(true, bytes).peers);
+        rates.add(at(ms), &said(true, bytes));
     }
     assert_eq!(rates.of("12D3KooWp2"), (3_000_000, 0));
-    rates.add(at(1500), &said(true, 10).peers);
+    rates.add(at(1500), &said(true, 10));
     assert_eq!(rates.of("12D3KooWp2"), (2_000_000, 0));
-    rates.add(at(6000), &said(true, 10).peers);
+    rates.add(at(6000), &said(true, 10));
     assert_eq!((rates.of("12D3KooWp2"), rates.of("nobody")), ((0, 0), (0, 0)));
 }
 

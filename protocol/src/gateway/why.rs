@@ -9,6 +9,8 @@ use crate::Instant;
 pub(crate) struct Facts {
     /// Who the gateway is here, and its epoch, as far as this terminal has heard.
     pub(crate) holder: Option<(PeerId, u64)>,
+    /// 0, or while the store's network is split the number of the part it is the gateway of.
+    pub(crate) part: u32,
     /// The holder has said that it does not reach HQ.
     pub(crate) holder_is_dark: bool,
     /// This terminal is the gateway and HQ is on the line.
@@ -29,6 +31,7 @@ impl Gateway {
     pub(crate) fn facts(&self) -> Facts {
         Facts {
             holder: self.gateway().map(|lease| (lease.holder, lease.epoch)),
+            part: self.gateway().map_or(0, |lease| lease.part),
             holder_is_dark: self.holder_is_dark,
             serving: self.speaks(),
             call: match self.uplink {

@@ -224,6 +224,7 @@ impl Terminal {
             connected: peer == self.me || self.is_admitted(&peer),
             dark: facts.holder_is_dark,
             epoch,
+            part: facts.part,
         });
         gateway::Facts {
             holder,
@@ -296,7 +297,8 @@ impl Terminal {
                 Answer::wrong(question, "neighbour.unknown", text)
             }
             _ => {
-                let names: Vec<String> = fits.iter().map(|peer| self.called(peer)).collect();
+                let mut names: Vec<String> = fits.iter().map(|peer| self.called(peer)).collect();
+                names.sort();
                 let text = format!("`{said}` may be {}: say which", listed(&names, NAMED_MAX));
                 Answer::wrong(question, "neighbour.ambiguous", text)
             }
@@ -328,8 +330,11 @@ impl Terminal {
             failures: search.failures,
             was_here: search.was_here,
         });
+        let is_apart = self.reach.apart(now).any(|other| other == peer);
+        let gateway = self.gateway.facts().holder.filter(|_| is_apart);
+        let apart = gateway.map(|(holder, _)| self.called(&holder));
         let hq_list = self.hq_list;
-        neighbour::Facts { name: self.called(&peer), link, refusal, search, hq_list }
+        neighbour::Facts { name: self.called(&peer), link, refusal, search, apart, hq_list }
     }
 
     /// Every other terminal that was ever heard of, some of them more than once.

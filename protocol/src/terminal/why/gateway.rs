@@ -26,6 +26,8 @@ pub(super) struct Holder {
     /// It says that it does not reach HQ.
     pub(super) dark: bool,
     pub(super) epoch: u64,
+    /// 0, or of a split network the part.
+    pub(super) part: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,9 @@ pub(in crate::terminal) enum By {
     Hq,
 }
 
+/// Work goes on while the network is split, so it is no broken way to HQ.
+const SPLIT: &str = "gateway.split";
+
 pub(super) fn answer(facts: &Facts) -> Answer {
     let question = Question::Gateway;
     if let Some(Failure { why, by: By::Hq, ago }) = &facts.failure
@@ -62,6 +67,14 @@ pub(super) fn answer(facts: &Facts) -> Answer {
     }
     let Some(holder) = &facts.holder else { return nobody(facts) };
     let Holder { name, epoch, .. } = holder;
+    if holder.part > 0 && (facts.serving || (holder.connected && !holder.dark)) {
+        let who = if holder.me { "this terminal" } else { name };
+        let text = format!(
+            "{who} is the gateway of a part of the store (epoch {epoch}), whose network is split: \
+             look after the switch or cable between the parts"
+        );
+        return Answer::wrong(question, SPLIT, text);
+    }
     if holder.me {
         return if facts.serving {
             let text =
@@ -138,11 +151,10 @@ pub(super) enum Way {
 
 pub(super) fn way(facts: &Facts) -> Way {
     let answer = answer(facts);
+    let open = answer.is_well() || answer.code == SPLIT;
     match &facts.holder {
-        Some(holder) if answer.is_well() && !holder.me => {
-            Way::Open(format!("the gateway {}", holder.name))
-        }
-        Some(_) if answer.is_well() => Way::Open("HQ".to_owned()),
+        Some(holder) if open && !holder.me => Way::Open(format!("the gateway {}", holder.name)),
+        Some(_) if open => Way::Open("HQ".to_owned()),
         _ => Way::Broken(answer.text),
     }
 }
@@ -180,6 +192,16 @@ mod tests {
         holder(&mut facts).me = true;
         let answer = answer(&facts);
         assert_eq!((answer.code, answer.is_well()), ("gateway.this", true));
+    }
+
+    #[test]
+    fn the_gateway_of_a_part_tells_that_the_network_is_split_and_serves() {
+        let mut facts = calm();
+        holder(&mut facts).part = 2;
+        let answer = answer(&facts);
+        assert_eq!((answer.code, answer.is_wrong()), ("gateway.split", true));
+        assert!(answer.text.starts_with("till-1 is the gateway of a part"), "{}", answer.text);
+        assert!(matches!(way(&facts), Way::Open(by) if by == "the gateway till-1"));
     }
 
     #[test]

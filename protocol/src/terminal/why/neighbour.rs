@@ -13,6 +13,8 @@ pub(super) struct Facts {
     pub(super) refusal: Option<Refusal>,
     /// None when nobody has told where it is.
     pub(super) search: Option<Search>,
+    /// The gateway, when that reaches it and this terminal has not for a while.
+    pub(super) apart: Option<String>,
     /// The addresses that HQ knows are used.
     pub(super) hq_list: bool,
 }
@@ -70,6 +72,14 @@ pub(super) fn answer(facts: &Facts) -> Answer {
         } else {
             Answer::wrong(question, "neighbour.refused", text)
         };
+    }
+    if let Some(gateway) = &facts.apart {
+        let text = format!(
+            "{name} is connected to the gateway {gateway} and not to this terminal: the network \
+             keeps the two apart, as the client isolation of a Wi-Fi or a firewall does; its chunks \
+             come by way of others"
+        );
+        return Answer::waits(question, "neighbour.apart", text);
     }
     let Some(search) = &facts.search else {
         let hq = if facts.hq_list {
@@ -143,7 +153,7 @@ mod tests {
 
     fn away() -> Facts {
         let (name, link) = ("till-3".to_owned(), Link::None);
-        Facts { name, link, refusal: None, search: None, hq_list: true }
+        Facts { name, link, refusal: None, search: None, apart: None, hq_list: true }
     }
 
     fn silent(was_here: bool) -> Facts {
@@ -201,6 +211,13 @@ mod tests {
             foreign.text,
             "till-3 was refused 12 s ago: is a terminal of store s2, this is s1"
         );
+    }
+
+    #[test]
+    fn one_that_only_the_gateway_reaches_is_kept_apart_by_the_network() {
+        let answer = answer(&Facts { apart: Some("till-1".to_owned()), ..silent(false) });
+        assert_eq!((answer.code, answer.is_wrong()), ("neighbour.apart", false));
+        assert!(answer.text.contains("connected to the gateway till-1"), "{}", answer.text);
     }
 
     #[test]
