@@ -9,6 +9,7 @@ mod config;
 
 mod join;
 mod membership;
+mod own_room;
 mod run;
 
 mod driver;

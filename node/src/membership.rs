@@ -7,6 +7,8 @@ use storemesh_host::{db::Db, folder::Folder};
 use storemesh_keys::{FileError, SecretKey, identity};
 use storemesh_protocol::terminal::TABLES;
 
+use crate::own_room;
+
 /// The files within the data folder.
 pub(crate) const KEY: &str = "identity.key";
 const DB: &str = "terminal.redb";
@@ -23,8 +25,11 @@ pub(crate) fn identity(folder: &Folder) -> anyhow::Result<SecretKey> {
 }
 
 pub(crate) fn db(folder: &Folder) -> anyhow::Result<Db> {
-    Db::open(&folder.join(DB), TABLES, CACHE_BYTES)
-        .with_context(|| format!("the data folder `{}`", folder.path().display()))
+    let path = folder.join(DB);
+    let db = Db::open(&path, TABLES, CACHE_BYTES)
+        .with_context(|| format!("the data folder `{}`", folder.path().display()))?;
+    own_room::reserve_for_database(&path);
+    Ok(db)
 }
 
 /// Whether anything was ever kept here.

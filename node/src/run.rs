@@ -38,11 +38,14 @@ use crate::{
     membership,
     mesh::{self, Mesh},
     recent::Recent,
+    own_room,
     uplink::Dialer,
     work,
 };
 
 pub(crate) const SOCKET_FILE: &str = "api.sock";
+/// Nothing is in it; it keeps room for the next start.
+const HELD_FILE: &str = "reserve";
 pub(crate) const TOKEN_FILE: &str = "api.token";
 /// The names in `ports.json`.
 pub(crate) const MESH: &str = "mesh";
@@ -81,6 +84,8 @@ pub(crate) fn run(common: &Common, flags: RunFlags) -> anyhow::Result<()> {
 async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> anyhow::Result<()> {
     let started = std::time::Instant::now();
     let folder = folder::open(&common.data)?;
+    let held = folder.join(HELD_FILE);
+    own_room::let_go(&held);
     let key = membership::identity(&folder)?;
     let db = membership::db(&folder)?;
     let setup = setup(&key, settings)?;
@@ -104,6 +109,8 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let api_socket = bind_unix(&folder.join(SOCKET_FILE))?;
     let token = token::ensure(&folder.join(TOKEN_FILE))?;
     ports::write(folder.path(), &[(MESH, mesh_port), (API, api_port)])?;
+
+    own_room::hold(&held);
 
     let runtime = Handle::current();
     tokio::spawn(recent.clone().forget());

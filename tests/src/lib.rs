@@ -5,6 +5,7 @@
 //! the system chose: they run side by side.
 
 pub mod shop;
+pub mod small_disk;
 
 pub mod saying;
 

@@ -68,6 +68,9 @@ pub struct ReleaseStatus {
     pub bytes_from_neighbours: u64,
     pub bytes_local: u64,
     pub note: Option<String>,
+    /// In phase `no_room`, and on which limit: `disk` or `quota`.
+    pub bytes_lacking: Option<u64>,
+    pub lacking_on: Option<String>,
 }
 
 /// `storemesh peers`, one of the list.
@@ -117,4 +120,5 @@ pub struct FleetRow {
     pub product: Option<String>,
     pub wanted: Option<String>,
     pub running: Option<String>,
+    pub phase: Option<String>,
 }
