@@ -430,6 +430,10 @@ fn log(notice: Notice) {
         Notice::NoRoom { product, version, why } => {
             tracing::warn!(%product, %version, why, "no room for a release");
         }
+        Notice::Shunned { peer, name, why } => {
+            let name = name.map_or_else(|| peer.to_string(), |name| name.to_string());
+            tracing::warn!(terminal = name, why, "a neighbour sends wrong bytes: look after it");
+        }
         Notice::Unreachable { why } => tracing::info!(why, "HQ is not reached"),
         Notice::Refused { why } => tracing::warn!(why, "HQ refuses this terminal"),
     }

@@ -25,11 +25,15 @@ pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
         Some(Gateway { me: true, epoch, .. }) => {
             format!("gateway: this terminal (epoch {epoch}), uplink {}", status.uplink)
         }
-        Some(Gateway { name, peer, epoch, connected, part, .. }) => {
-            let away = if *connected { "" } else { ", not connected" };
+        Some(Gateway { name, peer, epoch, connected, part, shunned, .. }) => {
+            let state = match (connected, shunned) {
+                (_, true) => ", sent wrong bytes and is not asked any more: look after it",
+                (true, false) => "",
+                (false, false) => ", not connected",
+            };
             let part =
                 if *part == 0 { "" } else { ", of a part of the store: its network is split" };
-            format!("gateway: {} (epoch {epoch}{away}{part})", name.as_ref().unwrap_or(peer))
+            format!("gateway: {} (epoch {epoch}{state}{part})", name.as_ref().unwrap_or(peer))
         }
         None => "gateway: none known yet".to_owned(),
     })?;
@@ -108,6 +112,7 @@ pub(crate) fn peers(common: &Common) -> anyhow::Result<()> {
     ))?;
     for peer in &peers {
         let state = match (peer.connected, peer.gateway) {
+            _ if peer.shunned => "sent wrong bytes, not asked",
             (true, true) => "gateway",
             (true, false) => "connected",
             (false, true) => "gateway, away",

@@ -56,6 +56,8 @@ pub(crate) struct Gateway {
     pub(crate) me: bool,
     /// It is this terminal, or a neighbour.
     pub(crate) connected: bool,
+    /// It sent wrong bytes: nothing is fetched from it.
+    pub(crate) shunned: bool,
 }
 
 /// A terminal that the network keeps from this one.
@@ -101,6 +103,8 @@ pub(crate) struct Peer {
     /// `mdns`, `hq`, `remembered`, `configured` or `dialled us`.
     pub(crate) found_by: String,
     pub(crate) gateway: bool,
+    /// It sent wrong bytes: nothing is fetched from it until this node starts anew.
+    pub(crate) shunned: bool,
     /// Chunks that came from it and went to it over this connection.
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -189,6 +193,7 @@ pub(crate) fn peers(look: &Look) -> Vec<Peer> {
             }
             .to_owned(),
             gateway: view.gateway,
+            shunned: view.shunned,
             bytes_in,
             bytes_out,
             releases: view.releases.iter().map(peer_release).collect(),
@@ -221,6 +226,7 @@ fn gateway(view: &GatewayView) -> Gateway {
         part: view.part,
         me: view.me,
         connected: view.connected,
+        shunned: view.shunned,
     }
 }
 

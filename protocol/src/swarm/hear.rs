@@ -48,7 +48,7 @@ impl Swarm {
         looked: Looked,
         outputs: &mut Vec<Output>,
     ) {
-        if self.liars.iter().any(|(liar, _)| *liar == peer) {
+        if self.shuns(&peer) {
             return;
         }
         let ours: Vec<ListId> = self.lists.iter().map(|list| list.id).collect();

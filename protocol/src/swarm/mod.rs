@@ -253,6 +253,11 @@ impl Swarm {
         })
     }
 
+    /// Whether it sent wrong bytes, and is asked for nothing any more.
+    pub(crate) fn shuns(&self, peer: &PeerId) -> bool {
+        self.liars.iter().any(|(liar, _)| liar == peer)
+    }
+
     fn list(&self, id: &ListId) -> Option<&List> {
         self.lists.iter().find(|list| list.id == *id)
     }

@@ -171,6 +171,7 @@ fn a_liar_is_never_asked_again_even_when_it_comes_back() {
     let wrong = Input::NotFetched { from, chunk, why: FetchError::Wrong };
     let outputs = swarm.handle(Instant(2), wrong);
     assert!(outputs.iter().any(|o| matches!(o, Output::Suspect { .. })));
+    assert!(swarm.shuns(&peer(1)) && !swarm.shuns(&peer(2)));
     let id = list_id_of(&swarm);
     for input in [
         Input::NeighbourLost(peer(1)),

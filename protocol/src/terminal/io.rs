@@ -292,6 +292,12 @@ pub enum Event {
         version: Name,
         why: String,
     },
+    /// A terminal of the store sends what it should not: somebody should look at it.
+    Shunned {
+        peer: PeerId,
+        name: Option<Name>,
+        why: String,
+    },
     /// HQ cannot be reached, or hung up.
     Unreachable {
         why: String,

@@ -409,7 +409,13 @@ impl Terminal {
                 swarm::Output::Complete(list) => {
                     self.install(now, install::Input::Complete(list), outputs);
                 }
-                swarm::Output::Suspect { from, why } => outputs.push(Output::Reject { from, why }),
+                swarm::Output::Suspect { from, why } => {
+                    if let Source::Neighbour(peer) = from {
+                        let (name, why) = (self.name_of(&peer), why.clone());
+                        outputs.push(Output::Event(Event::Shunned { peer, name, why }));
+                    }
+                    outputs.push(Output::Reject { from, why });
+                }
             }
         }
     }

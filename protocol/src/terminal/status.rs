@@ -50,6 +50,8 @@ pub struct GatewayView {
     pub me: bool,
     /// It is this terminal, or an admitted neighbour.
     pub connected: bool,
+    /// It sent wrong bytes: nothing is fetched from it.
+    pub shunned: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,8 @@ pub struct NeighbourView {
     /// None when it dialled us and nobody had told of it.
     pub found_by: Option<FoundBy>,
     pub gateway: bool,
+    /// It sent wrong bytes: nothing is fetched from it until this terminal starts anew.
+    pub shunned: bool,
     /// How far it is with what this terminal wants or runs, as far as it has told.
     pub releases: Vec<NeighbourRelease>,
 }
@@ -124,6 +128,7 @@ impl Terminal {
             part: lease.part,
             me: lease.holder == self.me,
             connected: lease.holder == self.me || self.is_admitted(&lease.holder),
+            shunned: self.swarm.shuns(&lease.holder),
         });
         Status {
             name: certificate.name.clone(),
@@ -216,6 +221,7 @@ impl Terminal {
             found_by: self.finder.found_by(peer),
             gateway: holder == Some(*peer),
             releases: self.releases_of(peer),
+            shunned: self.swarm.shuns(peer),
         });
         let away = self.finder.known().filter(|(peer, ..)| !self.neighbours.contains_key(peer));
         let away = away.map(|(peer, address, by)| NeighbourView {
@@ -226,6 +232,7 @@ impl Terminal {
             found_by: Some(by),
             gateway: holder == Some(peer),
             releases: Vec::new(),
+            shunned: self.swarm.shuns(&peer),
         });
         connected.chain(away).collect()
     }
