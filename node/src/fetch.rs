@@ -5,7 +5,10 @@
 //! over all sources, so that memory is bounded however many there are. When the stream ends, or the source breaks
 //! the protocol, what it still owes is reported and the next request opens a new stream.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+#[cfg(test)]
+mod tests;
+
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use storemesh_host::{
     bulk::{self, AnswerError},
@@ -32,12 +35,35 @@ use crate::{
 /// Chunks that are read, verified and written at once.
 pub(crate) const STORING_MAX: usize = 16;
 
-/// A whole chunk at 20 kbit/s would take seven minutes; nobody is waited for as long as that.
-const BODY: Duration = Duration::from_mins(2);
+/// How long a source may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// An answer that has not begun by then never will: a stream that hangs is given up, and the next
+    /// request opens another. The composite asks elsewhere long before.
+    pub(crate) head: Duration,
+    /// Whoever takes longer over a chunk gives its place back and goes on beside the others, so that a
+    /// few that trickle do not hold up all that do not.
+    pub(crate) place: Duration,
+    /// Nobody is waited for longer than that besides.
+    pub(crate) body: Duration,
+}
+
+impl Patience {
+    /// At 4 Mbit/s a whole chunk comes in `place`; from a port of 10 Mbit/s that serves 30 terminals at
+    /// once it comes in `body`.
+    pub(crate) const NEIGHBOUR: Self = Self {
+        head: Duration::from_mins(1),
+        place: Duration::from_secs(2),
+        body: Duration::from_secs(30),
+    };
+    /// The line may be far slower: 70 kbit/s.
+    pub(crate) const HQ: Self = Self { body: Duration::from_mins(2), ..Self::NEIGHBOUR };
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Fetcher {
     pub(crate) from: Source,
+    pub(crate) patience: Patience,
     pub(crate) disk: Arc<Disk>,
     pub(crate) inbox: Inbox,
     pub(crate) traffic: Traffic,
@@ -142,13 +168,32 @@ impl Fetcher {
         input: &mut R,
         chunk: ChunkRef,
     ) -> Result<Option<(Vec<u8>, OwnedSemaphorePermit)>, AnswerError> {
-        let Some(length) = bulk::take_head(input, chunk.id).await? else { return Ok(None) };
-        let place = self.storing.clone().acquire_owned().await.expect("nobody closes it");
-        // A source that trickles must not hold a place.
+        let late = |what: &str| AnswerError::Lost(format!("{what} did not come in time"));
+        let head = timeout(self.patience.head, bulk::take_head(input, chunk.id)).await;
+        let Some(length) = head.map_err(|_| late("an answer"))?? else { return Ok(None) };
+        let place = self.place().await;
         let mut body = self.recent.buffer(length);
-        let read = timeout(BODY, bulk::take_body(input, &mut body)).await;
-        read.map_err(|_| AnswerError::Lost("the chunk did not come".to_owned()))??;
+        let held = {
+            let mut reading = pin!(bulk::take_body(input, &mut body));
+            if let Ok(read) = timeout(self.patience.place, &mut reading).await {
+                read?;
+                Some(place)
+            } else {
+                drop(place);
+                let read = timeout(self.patience.body, reading).await;
+                read.map_err(|_| late("a chunk"))??;
+                None
+            }
+        };
+        let place = match held {
+            Some(place) => place,
+            None => self.place().await,
+        };
         Ok(Some((body, place)))
+    }
+
+    async fn place(&self) -> OwnedSemaphorePermit {
+        self.storing.clone().acquire_owned().await.expect("nobody closes it")
     }
 
     fn store(&self, chunk: ChunkRef, stored: Vec<u8>, place: OwnedSemaphorePermit) {

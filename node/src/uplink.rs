@@ -30,7 +30,7 @@ use crate::{
     counters::Traffic,
     disk::Disk,
     driver::{Event, Inbox, Line},
-    fetch::Fetcher,
+    fetch::{Fetcher, Patience},
     recent::Recent,
 };
 
@@ -93,6 +93,7 @@ impl Dialer {
         self.inbox.send(Event::UplinkUp { session, hq, line }).await?;
         let asking = Fetcher {
             from: Source::Hq,
+            patience: Patience::HQ,
             disk: self.disk.clone(),
             inbox: self.inbox.clone(),
             traffic: Traffic::default(),

@@ -46,7 +46,7 @@ use crate::{
     counters::Traffic,
     disk::Disk,
     driver::{Event, Inbox, Line, Neighbour},
-    fetch::Fetcher,
+    fetch::{Fetcher, Patience},
     recent::Recent,
 };
 
@@ -208,8 +208,8 @@ impl Streams {
         let (mut input, mut output) = halves(stream);
         let from = Source::Neighbour(peer);
         let (disk, inbox, storing) = (self.disk.clone(), self.inbox.clone(), self.storing.clone());
-        let recent = self.recent.clone();
-        let asking = Fetcher { from, disk, inbox, traffic, storing, recent };
+        let (recent, patience) = (self.recent.clone(), Patience::NEIGHBOUR);
+        let asking = Fetcher { from, patience, disk, inbox, traffic, storing, recent };
         let control = self.control.clone();
         let fetching = asking.run(wanted, || {
             let mut control = control.clone();
