@@ -4,6 +4,7 @@
 //! tested is what is shown. Each test has a chain of its own in a folder of its own, on ports that
 //! the system chose: they run side by side.
 
+pub mod fuzz;
 pub mod shop;
 pub mod small_disk;
 
