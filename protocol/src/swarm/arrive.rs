@@ -3,7 +3,9 @@
 use storemesh_keys::PeerId;
 
 use super::{
-    FAULT_REST, LIARS_MAX, LOST_REST, LOUD_LIST, Output, Swarm, neighbour::Neighbour, pipe_of,
+    FAULT_REST, LIARS_MAX, LOST_REST, LOUD_LIST, Output, Swarm,
+    neighbour::{Neighbour, Pressing},
+    pipe_of,
 };
 use crate::{
     Instant,
@@ -74,13 +76,16 @@ impl Swarm {
                 self.entrusted += 1;
                 neighbour.entrusted_last = self.entrusted;
                 neighbour.entrusted.insert(place);
-                neighbour.tell(place);
+                neighbour.tell(place, Pressing::Yes);
                 list.quiet.insert(at, now);
                 return;
             }
         }
+        // What comes from the gateway others do not have: it was told to nobody else.
+        let first = from == Source::Hq || self.gateway.map(Source::Neighbour) == Some(from);
+        let pressing = if first { Pressing::Yes } else { Pressing::No };
         for neighbour in self.neighbours.values_mut() {
-            neighbour.tell(place);
+            neighbour.tell(place, pressing);
         }
     }
 

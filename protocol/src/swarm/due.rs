@@ -1,6 +1,6 @@
 //! What is done when its time has come.
 
-use super::{Output, QUIET, Swarm};
+use super::{Output, QUIET, Swarm, neighbour::Pressing};
 use crate::{Instant, terminal::Source};
 
 impl Swarm {
@@ -38,15 +38,16 @@ impl Swarm {
                 quiet.remove(&at);
                 for neighbour in self.neighbours.values_mut() {
                     neighbour.entrusted.remove(&(id, at));
-                    neighbour.tell((id, at));
+                    neighbour.tell((id, at), Pressing::Yes);
                 }
             }
         }
     }
 
     pub(super) fn tell(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        let neighbours = self.neighbours.len();
         for (peer, neighbour) in &mut self.neighbours {
-            for (list, chunks) in neighbour.told(now) {
+            for (list, chunks) in neighbour.told(now, neighbours) {
                 outputs.push(Output::TellGot { peer: *peer, list, chunks });
             }
         }

@@ -49,6 +49,10 @@ use crate::{
 
 /// A neighbour is told of new chunks at most this often, all that came meanwhile at once.
 pub(crate) const TELL_EVERY: Duration = Duration::from_millis(50);
+/// And of chunks that came from a neighbour other than the gateway once in so long for each neighbour
+/// there is: they are to be had elsewhere, and of 50 terminals each would say it to each, for every
+/// chunk. So a terminal says it 100 times a second in all, however large its store.
+pub(crate) const TELL_EVERY_OF_ALL: Duration = Duration::from_millis(10);
 /// For so long only one neighbour knows of a chunk that came from HQ.
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
 /// Of a list as short as this everybody is told at once: a manifest, mostly.
@@ -98,6 +102,8 @@ pub(crate) enum Input {
     },
     /// Neither sought nor served any longer.
     Drop(ListId),
+    /// Who the gateway is, as far as it is known.
+    Gateway(Option<PeerId>),
     /// This terminal is the gateway, and HQ is on the line.
     HqUp,
     HqDown,
@@ -149,6 +155,7 @@ pub(crate) struct Swarm {
     /// In the order in which they were sought.
     lists: Vec<List>,
     neighbours: BTreeMap<PeerId, Neighbour>,
+    gateway: Option<PeerId>,
     hq: Option<Pipe>,
     /// The last ones, the oldest first.
     liars: VecDeque<(PeerId, Instant)>,
@@ -167,8 +174,15 @@ pub(crate) struct Progress {
 impl Swarm {
     /// `seed` differs from terminal to terminal, so that they do not all ask for the same.
     pub(crate) fn new(seed: u64) -> Self {
-        let (lists, neighbours) = (Vec::new(), BTreeMap::new());
-        Self { seed, lists, neighbours, hq: None, liars: VecDeque::new(), entrusted: 0 }
+        Self {
+            seed,
+            lists: Vec::new(),
+            neighbours: BTreeMap::new(),
+            gateway: None,
+            hq: None,
+            liars: VecDeque::new(),
+            entrusted: 0,
+        }
     }
 
     #[must_use]
@@ -184,6 +198,7 @@ impl Swarm {
             Input::Expect { chunks } => self.expect(&chunks, &mut outputs),
             Input::Seek { chunks, have } => self.seek(now, chunks, have, &mut outputs),
             Input::Drop(list) => self.drop_list(&list, &mut outputs),
+            Input::Gateway(peer) => self.gateway = peer,
             Input::HqUp => self.hq = Some(Pipe::new(Kind::Hq)),
             Input::HqDown => self.hq_down(),
             Input::Fetched { from, chunk, bytes } => {
@@ -207,7 +222,7 @@ impl Swarm {
         let mut at = Instant::NEVER;
         let seeking = self.lists.iter().any(|list| !list.complete());
         for neighbour in self.neighbours.values() {
-            at = at.min(neighbour.tell_at()).min(neighbour.pipe.stalls_at());
+            at = at.min(neighbour.tell_at(self.neighbours.len())).min(neighbour.pipe.stalls_at());
             if seeking && let Some(until) = neighbour.pipe.rest_until(now) {
                 at = at.min(until);
             }

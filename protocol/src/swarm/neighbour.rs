@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    TELL_EVERY,
+    TELL_EVERY, TELL_EVERY_OF_ALL,
     list::List,
     pipe::{Kind, Pipe, Place},
 };
@@ -22,9 +22,11 @@ pub(super) struct Neighbour {
     /// Counts what it told, so that the oldest is known.
     tellings: u64,
     pub(super) pipe: Pipe,
-    /// Chunks it is to be told of, together, once [`TELL_EVERY`] has passed since the last time.
+    /// Chunks it is to be told of, together, once some time has passed since it was told last.
     pending: BTreeSet<Place>,
-    tell_from: Instant,
+    /// How pressing the most pressing of them is.
+    pressing: Pressing,
+    told_last: Option<Instant>,
     /// Chunks from HQ that only it was told of and does not have yet.
     pub(super) entrusted: BTreeSet<Place>,
     /// Rises with every chunk entrusted to anybody: who was trusted longest ago is next.
@@ -47,6 +49,15 @@ pub(crate) enum Looked {
     NotYet,
 }
 
+/// Whether somebody waits for word of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pressing {
+    /// Others hold it and say so.
+    No,
+    /// Nobody else has been told of it, or not in time.
+    Yes,
+}
+
 impl Neighbour {
     pub(super) fn new() -> Self {
         Self {
@@ -54,7 +65,8 @@ impl Neighbour {
             tellings: 0,
             pipe: Pipe::new(Kind::Neighbour),
             pending: BTreeSet::new(),
-            tell_from: Instant(0),
+            pressing: Pressing::No,
+            told_last: None,
             entrusted: BTreeSet::new(),
             entrusted_last: 0,
         }
@@ -116,29 +128,42 @@ impl Neighbour {
         if held { bits.set(place.1) } else { bits.clear(place.1) }
     }
 
-    pub(super) fn tell(&mut self, place: Place) {
+    pub(super) fn tell(&mut self, place: Place, pressing: Pressing) {
         if !self.holds(&place.0, place.1) {
             self.pending.insert(place);
+            self.pressing = self.pressing.max(pressing);
         }
     }
 
-    pub(super) fn tell_at(&self) -> Instant {
-        if self.pending.is_empty() { Instant::NEVER } else { self.tell_from }
+    /// When it is told next; `neighbours` is how many there are in all.
+    pub(super) fn tell_at(&self, neighbours: usize) -> Instant {
+        if self.pending.is_empty() {
+            return Instant::NEVER;
+        }
+        let Some(last) = self.told_last else { return Instant(0) };
+        match self.pressing {
+            Pressing::Yes => last + TELL_EVERY,
+            Pressing::No => {
+                let of_all = u32::try_from(neighbours).unwrap_or(u32::MAX);
+                last + TELL_EVERY.max(TELL_EVERY_OF_ALL.saturating_mul(of_all))
+            }
+        }
     }
 
     /// What it is told now, if it is time: chunks it got elsewhere meanwhile are left out.
-    pub(super) fn told(&mut self, now: Instant) -> BTreeMap<ListId, Vec<u32>> {
+    pub(super) fn told(&mut self, now: Instant, neighbours: usize) -> BTreeMap<ListId, Vec<u32>> {
         let mut told = BTreeMap::<ListId, Vec<u32>>::new();
-        if now < self.tell_from {
+        if now < self.tell_at(neighbours) {
             return told;
         }
+        self.pressing = Pressing::No;
         for (list, at) in std::mem::take(&mut self.pending) {
             if !self.holds(&list, at) {
                 told.entry(list).or_default().push(at);
             }
         }
         if !told.is_empty() {
-            self.tell_from = now + TELL_EVERY;
+            self.told_last = Some(now);
         }
         told
     }

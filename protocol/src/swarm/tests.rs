@@ -164,6 +164,35 @@ fn a_chunk_from_hq_is_entrusted_to_one_neighbour_in_turn_and_in_time_to_all() {
 }
 
 #[test]
+fn in_a_large_store_only_what_comes_from_the_gateway_is_told_of_at_once() {
+    const GATEWAY: u8 = 1;
+    const RELAY: u8 = 2;
+    let chunks = list(120);
+    let all: Vec<u32> = (0..120).collect();
+    let others = (3..=50).map(|n| (n, &[][..]));
+    let holders: Vec<_> =
+        [(GATEWAY, &all[..]), (RELAY, &all[..])].into_iter().chain(others).collect();
+    let (mut swarm, _) = seeking(&chunks, &holders);
+    _ = swarm.handle(Instant(1), Input::Gateway(Some(peer(GATEWAY))));
+    let mut now = Instant(1_000_000);
+    let mut fetched = |from, at: u32| {
+        let from = Source::Neighbour(peer(from));
+        let chunk = chunks[at as usize].id;
+        now = now + TELL_EVERY;
+        told(&swarm.handle(now, Input::Fetched { from, chunk, bytes: 5 }))
+    };
+    // For five seconds a chunk every 50 ms: 48 neighbours hear of it each half a second.
+    let said: usize = (0..100).map(|at| fetched(RELAY, at).len()).sum();
+    assert!((48 * 9..=48 * 11).contains(&said), "{said}");
+    // They wait for what nobody else has been told of, and hear of the rest with it.
+    for at in 100..110 {
+        let heard = fetched(GATEWAY, at);
+        assert_eq!(heard.len(), 48);
+        assert!(heard.iter().all(|(_, chunks)| chunks.contains(&at)));
+    }
+}
+
+#[test]
 fn a_liar_is_never_asked_again_even_when_it_comes_back() {
     let chunks = list(2);
     let (mut swarm, outputs) = seeking(&chunks, &[(1, &[0, 1])]);
