@@ -37,8 +37,8 @@ use crate::{
     fetch::STORING_MAX,
     membership,
     mesh::{self, Mesh},
-    recent::Recent,
     own_room,
+    recent::Recent,
     uplink::Dialer,
     work,
 };

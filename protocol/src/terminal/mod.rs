@@ -345,10 +345,10 @@ impl Terminal {
             (None, Some(theirs)) => To::Neighbour(theirs.holder),
             (None, None) => To::Nobody,
         };
-        self.swarm(now, swarm::Input::Gateway(self.gateway.holder()), outputs);
         let presence = self.presences.handle(now, presence::Input::Gateway(to));
         self.tell_presence(presence, outputs);
         let gateway = self.gateway.gateway().map(|lease| lease.holder);
+        self.swarm(now, swarm::Input::Gateway(gateway), outputs);
         self.reach(now, reach::Input::Gateway(gateway), outputs);
     }
 

@@ -10,6 +10,9 @@
 //! the programs to [`crate::live`] and the file's form to [`report`].
 
 mod w1;
+mod w1b;
+
+mod scale;
 
 mod memory;
 
@@ -33,6 +36,8 @@ use crate::live::{
 const FAMILIES: &[&Family] = &[
     &w1::FIVE,
     &w1::TWENTY,
+    &w1b::FIVE,
+    &scale::FIFTY,
     &memory::MEMORY,
     &join::MDNS,
     &join::HQ_LIST,
