@@ -164,8 +164,14 @@ mod tests {
     use super::*;
 
     fn calm() -> Facts {
-        let holder =
-            Holder { name: "till-1".to_owned(), me: false, connected: true, dark: false, epoch: 3 };
+        let holder = Holder {
+            name: "till-1".to_owned(),
+            me: false,
+            connected: true,
+            dark: false,
+            epoch: 3,
+            part: 0,
+        };
         let holder = Some(holder);
         Facts { holder, serving: false, call: Call::NotDue, failure: None, neighbours: 2 }
     }
