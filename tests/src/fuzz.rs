@@ -23,7 +23,7 @@ use peak_alloc::PeakAlloc;
 
 const SECONDS: &str = "STOREMESH_FUZZ_SECONDS";
 /// Files of one target's corpus, and the longest: a repository is no place for more.
-const CORPUS_MAX: usize = 48;
+const CORPUS_MAX: usize = 24;
 const KEPT_BYTES_MAX: usize = 4096;
 /// No input is longer, unless a seed is: the largest frame of a mesh.
 const INPUT_MAX: usize = 64 << 10;

@@ -272,9 +272,8 @@ fn rows_read_back_from_a_damaged_database() {
     }
     // The one that `connect` saved.
     _ = scene.terminal.handle(scene.now, Input::Disconnected { peer: peer(HOSTILE) });
-    scene
-        .terminal
-        .handle(scene.now, Input::Connected { peer: peer(HOSTILE), address: address(HOSTILE) });
+    let again = Input::Connected { peer: peer(HOSTILE), address: address(HOSTILE) };
+    _ = scene.terminal.handle(scene.now, again);
     let bytes = encode(&hello(HOSTILE));
     for output in scene.terminal.handle(scene.now, Input::Frame { peer: peer(HOSTILE), bytes }) {
         if let Some(save) = output.as_save() {
