@@ -117,7 +117,7 @@ impl Swarm {
             (FetchError::Wrong, Source::Neighbour(peer)) => {
                 let why = format!("sent wrong bytes for chunk {chunk}; it is not asked again");
                 outputs.push(Output::Suspect { from, why });
-                self.shun(now, peer);
+                self.shun(now, peer, outputs);
                 return;
             }
             (FetchError::Wrong | FetchError::Missing, Source::Hq) => {
@@ -134,12 +134,14 @@ impl Swarm {
     }
 
     /// A liar holds nothing, whatever it says, until this terminal starts anew.
-    pub(super) fn shun(&mut self, now: Instant, peer: PeerId) {
+    pub(super) fn shun(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
         if self.liars.len() >= LIARS_MAX {
             self.liars.pop_front();
         }
         self.liars.push_back((peer, now));
-        self.lost(now, peer);
+        let from = Source::Neighbour(peer);
+        let owed = self.lost(now, peer).into_iter();
+        outputs.extend(owed.map(|chunk| Output::Cancel { from, chunk }));
         self.neighbours.insert(peer, Neighbour::new());
     }
 }

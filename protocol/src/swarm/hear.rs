@@ -5,7 +5,7 @@ use storemesh_keys::PeerId;
 use super::{Looked, Output, Swarm, neighbour::Neighbour};
 use crate::{
     Instant,
-    content::{Bits, ListId},
+    content::{Bits, ChunkId, ListId},
     terminal::Source,
 };
 
@@ -18,11 +18,14 @@ impl Swarm {
         }
     }
 
-    pub(super) fn lost(&mut self, now: Instant, peer: PeerId) {
-        let Some(mut neighbour) = self.neighbours.remove(&peer) else { return };
+    /// Returns what it was asked for and has not delivered.
+    pub(super) fn lost(&mut self, now: Instant, peer: PeerId) -> Vec<ChunkId> {
+        let Some(mut neighbour) = self.neighbours.remove(&peer) else { return Vec::new() };
+        let mut owed = Vec::new();
         for (list, at) in neighbour.pipe.give_up(now) {
             if let Some(list) = self.lists.iter_mut().find(|l| l.id == list) {
                 list.not_coming(at, Source::Neighbour(peer));
+                owed.push(list.chunk(at).id);
             }
         }
         for (id, bits) in neighbour.lists() {
@@ -38,6 +41,7 @@ impl Swarm {
                 list.quiet.insert(*at, Instant(0));
             }
         }
+        owed
     }
 
     pub(super) fn says(

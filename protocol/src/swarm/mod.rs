@@ -190,7 +190,8 @@ impl Swarm {
         let mut outputs = Vec::new();
         match input {
             Input::NeighbourUp(peer) => self.up(peer, &mut outputs),
-            Input::NeighbourLost(peer) => self.lost(now, peer),
+            // Its requests ended with the connection.
+            Input::NeighbourLost(peer) => _ = self.lost(now, peer),
             Input::Have { peer, list, chunks, looked } => {
                 self.says(peer, list, chunks, looked, &mut outputs);
             }
