@@ -143,13 +143,23 @@ impl Terminal {
         let late = |(peer, n): (&PeerId, &Neighbour)| (n.deadline() <= now).then_some(*peer);
         let late: Vec<PeerId> = self.neighbours.iter().filter_map(late).collect();
         for peer in late {
-            // It may be one of ours that was busy: it is tried again, ever less often.
-            let why = "showed no certificate in time".to_owned();
-            self.refusals.add(peer, now, &why, None);
-            outputs.push(Output::Reject { from: Source::Neighbour(peer), why: why.clone() });
-            outputs.push(Output::Close { peer, why });
-            self.disconnected(now, peer, outputs);
+            self.hang_up_on(now, peer, "showed no certificate in time".to_owned(), outputs);
         }
+    }
+
+    /// Cuts the connection. It may be one of ours, that was busy or took this connection for an older
+    /// one: it is tried again, ever less often.
+    pub(super) fn hang_up_on(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        why: String,
+        outputs: &mut Vec<Output>,
+    ) {
+        self.refusals.add(peer, now, &why, None);
+        outputs.push(Output::Reject { from: Source::Neighbour(peer), why: why.clone() });
+        outputs.push(Output::Close { peer, why });
+        self.disconnected(now, peer, outputs);
     }
 
     /// Cuts the connection and forgets the peer until somebody finds it again.

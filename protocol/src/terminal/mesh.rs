@@ -43,7 +43,7 @@ impl Terminal {
             Ok(Frame { hello: Some(hello), .. }) => self.greeted(now, peer, hello, outputs),
             Ok(_) => {
                 let why = "spoke before showing a certificate".to_owned();
-                self.turn_away(now, peer, why, outputs);
+                self.hang_up_on(now, peer, why, outputs);
             }
         }
     }
