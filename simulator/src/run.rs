@@ -14,9 +14,6 @@ use storemesh_host::{
 
 use crate::world::{Plan, World};
 
-/// How many steps are shown of those that a broken rule concerns.
-const STEPS: usize = 80;
-
 /// Runs a chain in virtual time: the same seed, the same story
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -28,9 +25,18 @@ pub struct Args {
     /// In each store
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
     terminals: u8,
+    /// Of each store's terminals, the last so many are wireless
+    #[arg(long, default_value_t = 0)]
+    wireless: u8,
+    /// All stores are on one network
+    #[arg(long)]
+    one_lan: bool,
     /// How long faults of all kinds go on; 0 for none
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     storm: u64,
+    /// How many steps are shown of those that a broken rule concerns
+    #[arg(long, default_value_t = 80)]
+    steps: usize,
     #[arg(long)]
     json: bool,
 }
@@ -48,9 +54,20 @@ struct Report {
     broken: Option<String>,
 }
 
+impl Args {
+    fn plan(&self) -> Plan {
+        Plan {
+            seed: self.seed,
+            stores: usize::from(self.stores),
+            terminals: usize::from(self.terminals),
+            wireless: usize::from(self.wireless),
+            one_lan: self.one_lan,
+        }
+    }
+}
+
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let (stores, terminals) = (usize::from(args.stores), usize::from(args.terminals));
-    let plan = Plan { seed: args.seed, stores, terminals };
+    let plan = args.plan();
     let world = World::trial(plan, Duration::from_secs(args.storm));
     let summary = world.summary();
     let broken = summary.broken.as_ref();
@@ -76,13 +93,29 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let Some(broken) = report.broken else { return Ok(()) };
     if !args.json {
-        for line in world.last_steps(STEPS) {
+        for line in world.last_steps(args.steps) {
             out::line(line)?;
         }
-        out::line(format_args!(
-            "again: storemesh-sim run --seed {} --stores {stores} --terminals {terminals} --storm {}",
-            args.seed, args.storm
-        ))?;
+        out::line(format_args!("again: storemesh-sim run {plan} --storm {}", args.storm))?;
     }
     Err(Failure::new(Exit::Failed, format!("seed {}: {broken}", args.seed)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn seeds_that_once_failed_stand() {
+        let text = include_str!("../seeds.txt");
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let command = Args::augment_args(clap::Command::new("run")).no_binary_name(true);
+            let matches = command.get_matches_from(line.split_whitespace());
+            let args = Args::from_arg_matches(&matches).unwrap();
+            let world = World::trial(args.plan(), Duration::from_secs(args.storm));
+            assert!(world.broken().is_none(), "{line}: {:?}", world.broken());
+        }
+    }
 }

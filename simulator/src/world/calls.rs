@@ -30,7 +30,8 @@ impl World {
         let right = to.filter(|to| peer.is_none_or(|peer| self.hosts[*to].peer == peer));
         let answered = right.and_then(|to| self.answer_call(from, Node::Terminal(to)));
         if answered.is_none() {
-            let there = to.is_some_and(|to| self.path(from, Node::Terminal(to)));
+            let awake = |to: usize| self.hosts[to].asleep.is_none();
+            let there = to.is_some_and(|to| awake(to) && self.path(from, Node::Terminal(to)));
             let wait = if there { Duration::from_millis(1) } else { net::CALL_TIMEOUT };
             self.agenda.after(wait, Event::DialFailed { t, boot, address, peer });
         }
@@ -111,8 +112,8 @@ impl World {
     }
 
     /// The path was cut during the handshake.
-    pub(super) fn call_came_to_nothing(&mut self, t: usize, id: ConnId) {
-        match self.conns[&id].other(0) {
+    pub(super) fn call_came_to_nothing(&mut self, t: usize, called: Node) {
+        match called {
             Node::Hq => self.call_failed(t, None),
             Node::Terminal(other) => {
                 let (peer, address) = (self.hosts[other].peer, self.hosts[other].address);
@@ -202,16 +203,16 @@ impl World {
 
     /// Everybody in reach hears it, and answers.
     pub(super) fn announce(&mut self, t: usize) {
-        let boot = self.hosts[t].boot;
         let store = &self.stores[self.hosts[t].store];
         let (mdns, loss) = (store.mdns, store.lan_loss);
-        for other in store.terminals.clone() {
-            let reached = self.path(Node::Terminal(t), Node::Terminal(other));
-            if other == t || !mdns || !reached || self.hosts[other].program.is_none() {
+        for other in 0..self.hosts.len() {
+            let heard = self.reaches(Node::Terminal(t), Node::Terminal(other));
+            if other == t || !mdns || !heard || self.hosts[other].program.is_none() {
                 continue;
             }
+            let answers = self.reaches(Node::Terminal(other), Node::Terminal(t));
             for (hearer, of) in [(other, t), (t, other)] {
-                if !self.chance.hits(loss) {
+                if (hearer == other || answers) && !self.chance.hits(loss) {
                     let wait =
                         self.chance.between(Duration::from_millis(1), Duration::from_millis(120));
                     let boot = self.hosts[hearer].boot;
@@ -219,7 +220,6 @@ impl World {
                 }
             }
         }
-        self.agenda.after(Duration::from_secs(20), Event::Announce { t, boot });
     }
 
     pub(super) fn heard(&mut self, t: usize, of: usize) {

@@ -60,6 +60,33 @@ pub(super) enum Fault {
         t: usize,
         full: bool,
     },
+    /// An operator stops the program.
+    Stop(usize),
+    /// The program does not run for a while, though its machine is up.
+    Freeze(usize),
+    Thaw(usize),
+    /// What the terminal sends gets nowhere; it still hears.
+    Unheard {
+        t: usize,
+        unheard: bool,
+    },
+    /// The terminal gets another address.
+    Move(usize),
+    /// Wireless terminals of the store cannot reach each other.
+    Isolate {
+        store: usize,
+        isolated: bool,
+    },
+    /// One terminal's way to HQ is longer than the others'.
+    Detour {
+        t: usize,
+        delay: Duration,
+    },
+    /// One terminal alone is kept from HQ.
+    BlockHq {
+        t: usize,
+        blocked: bool,
+    },
     /// HQ publishes another version.
     Publish {
         chunks: u32,
@@ -98,11 +125,17 @@ impl World {
             let count = |n: usize| u32::try_from(n).expect("small");
             let publish = Fault::Publish { chunks: count(chunks), kept: count(kept) };
             self.later(at.min(end), publish);
-            let down = self.chance.between(span / 8, span);
-            if self.chance.hits(400) {
-                self.later(at + down, Fault::KillHq);
+            let mut down = at + self.chance.between(span / 8, span);
+            let restarts = match self.chance.below(10) {
+                0..=4 => 0,
+                5..=7 => 1,
+                _ => 4,
+            };
+            for _ in 0..restarts {
+                self.later(down, Fault::KillHq);
                 let up = self.chance.between(Duration::from_millis(200), Duration::from_secs(12));
-                self.later(at + down + up, Fault::StartHq);
+                self.later(down + up, Fault::StartHq);
+                down += up + self.chance.between(Duration::from_millis(20), Duration::from_secs(4));
             }
         }
         self.run_until(end);
@@ -113,7 +146,7 @@ impl World {
         let ms = Duration::from_millis;
         let short = at + self.chance.between(ms(100), ms(10_000));
         let long = at + self.chance.between(ms(2_000), ms(20_000));
-        match self.chance.below(20) {
+        match self.chance.below(29) {
             0..=4 => {
                 self.later(at, Fault::Kill(t));
                 self.later(short, Fault::Start(t));
@@ -155,9 +188,35 @@ impl World {
                 self.later(at, Fault::Loss { store, wan, lan });
                 self.later(long, Fault::Loss { store, wan: 0, lan: 0 });
             }
-            _ => {
+            19 => {
                 self.later(at, Fault::Disk { t, full: true });
                 self.later(long, Fault::Disk { t, full: false });
+            }
+            20 | 21 => {
+                self.later(at, Fault::Stop(t));
+                self.later(short, Fault::Start(t));
+            }
+            22 | 23 => {
+                self.later(at, Fault::Freeze(t));
+                self.later(short, Fault::Thaw(t));
+            }
+            24 => {
+                self.later(at, Fault::Unheard { t, unheard: true });
+                self.later(short, Fault::Unheard { t, unheard: false });
+            }
+            25 => self.later(at, Fault::Move(t)),
+            26 => {
+                self.later(at, Fault::Isolate { store, isolated: true });
+                self.later(long, Fault::Isolate { store, isolated: false });
+            }
+            27 => {
+                let delay = self.chance.between(ms(0), ms(300));
+                self.later(at, Fault::Detour { t, delay });
+                self.later(long, Fault::Detour { t, delay: Duration::ZERO });
+            }
+            _ => {
+                self.later(at, Fault::BlockHq { t, blocked: true });
+                self.later(long, Fault::BlockHq { t, blocked: false });
             }
         }
     }
@@ -171,6 +230,9 @@ impl World {
             Fault::Start(t) => {
                 self.hosts[t].powered = true;
                 self.paths_changed();
+                if self.hosts[t].program.as_ref().is_some_and(|program| program.stopping) {
+                    self.kill_terminal(t);
+                }
                 self.start_terminal(t);
             }
             Fault::KillHq => self.kill_hq(),
@@ -203,6 +265,28 @@ impl World {
             }
             Fault::Disk { t, full } => self.hosts[t].disk_full = full,
             Fault::Publish { chunks, kept } => self.publish(chunks, kept),
+            Fault::Stop(t) => self.stop_terminal(t),
+            Fault::Freeze(t) => self.freeze(t),
+            Fault::Thaw(t) => self.thaw(t),
+            Fault::Unheard { t, unheard } => {
+                self.allow_for_uplink(t);
+                self.allow_another_copy(self.hosts[t].store);
+                self.hosts[t].unheard = unheard;
+                self.paths_changed();
+            }
+            Fault::Move(t) => self.move_terminal(t),
+            Fault::Isolate { store, isolated } => {
+                self.stores[store].isolated = isolated;
+                if isolated {
+                    self.allow_another_copy(store);
+                }
+                self.paths_changed();
+            }
+            Fault::Detour { t, delay } => self.hosts[t].hq_delay = delay,
+            Fault::BlockHq { t, blocked } => {
+                self.hosts[t].hq_blocked = blocked;
+                self.paths_changed();
+            }
         }
     }
 
@@ -213,9 +297,14 @@ impl World {
             self.fault(Fault::Wan { store, up: true });
             self.fault(Fault::Mdns { store, on: true });
             self.fault(Fault::Loss { store, wan: 0, lan: 0 });
+            self.fault(Fault::Isolate { store, isolated: false });
         }
         self.start_hq();
         for t in 0..self.hosts.len() {
+            self.fault(Fault::Thaw(t));
+            self.fault(Fault::Unheard { t, unheard: false });
+            self.fault(Fault::BlockHq { t, blocked: false });
+            self.fault(Fault::Detour { t, delay: Duration::ZERO });
             self.fault(Fault::Port { t, rate: LAN_RATE });
             self.fault(Fault::Disk { t, full: false });
             if self.hosts[t].manners == Manners::Honest {

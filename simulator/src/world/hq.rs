@@ -274,7 +274,6 @@ impl World {
                 self.break_hq_rule(format!("asks for a tick at {deadline:?}, it is {local:?}"));
             }
             for output in outputs {
-                self.watch_hq_output(&output);
                 if let Output::Save(save) = output {
                     saves.push(save);
                 } else {
@@ -306,6 +305,7 @@ impl World {
             match output {
                 Output::Save(_) => unreachable!("saves were committed before"),
                 Output::Send { link, frame } => {
+                    self.watch_hq_frame(&frame);
                     self.send_from(Node::Hq, link, Class::Control, Packet::Frame(frame));
                 }
                 Output::Close { link, .. } => {
@@ -323,6 +323,10 @@ impl World {
                 Output::Answer { ticket, answer } => self.told(ticket, answer),
                 Output::Admitted { .. } | Output::Gateway { .. } | Output::Enrolled { .. } => {}
             }
+        }
+        let fetching = self.hq.program.as_ref().map(|program| program.fetching.clone());
+        for link in fetching.into_iter().flatten() {
+            self.watch_serving(link);
         }
         let boot = self.hq.boot;
         let Some(program) = &mut self.hq.program else { return };

@@ -14,10 +14,13 @@ mod chance;
 mod clock;
 mod disk;
 mod faults;
+mod grants;
 mod hq;
 mod link;
 mod net;
+mod reach;
 mod release;
+mod rumours;
 mod story;
 mod telling;
 mod terminal;
@@ -35,15 +38,16 @@ use std::{
 };
 
 use storemesh_keys::{Name, PeerId};
-use storemesh_protocol::content::ReleaseId;
+use storemesh_protocol::content::{ChunkId, ReleaseId};
 
 use self::{
     chance::Chance,
     clock::Agenda,
     faults::Fault,
+    grants::{Grant, GrantId},
     hq::HqHost,
     link::{Class, Lane},
-    net::{Conn, ConnId, Node, Packet, What},
+    net::{Conn, ConnId, Handshake, Node, Packet, What},
     release::Release,
     terminal::Host,
     trace::Trace,
@@ -73,11 +77,15 @@ pub struct World {
     wanted: Option<usize>,
     /// Faults of an older storm are void.
     storm: u32,
-    holders: BTreeMap<(Name, u32, u64, u64), PeerId>,
+    /// Every lease that HQ has sent.
+    granted: BTreeMap<GrantId, Grant>,
     /// Chunks asked of HQ while the word that a neighbour has them was under way.
     news_fetches: u64,
     broken: Option<Broken>,
 }
+
+/// How often a program announces itself on its LAN.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(20);
 
 /// A rule did not hold.
 #[derive(Clone, Debug)]
@@ -91,6 +99,8 @@ pub struct Broken {
 #[derive(Debug)]
 struct Store {
     name: Name,
+    /// Stores of one number share a network.
+    lan: usize,
     terminals: Vec<usize>,
     wan_up: bool,
     /// While the LAN is split: whether the part without the router has a way to HQ.
@@ -103,7 +113,12 @@ struct Store {
     wan_loss: u32,
     lan_loss: u32,
     mdns: bool,
+    /// Its wireless terminals reach only wired ones.
+    isolated: bool,
     carried: Carried,
+    /// What came whole from HQ, and how much of that came more than once.
+    came: BTreeSet<ChunkId>,
+    sent_again: u64,
     /// Bytes, and whole copies, that faults may cost on top (`watch`).
     allowed: u64,
     copies: u64,
@@ -131,7 +146,7 @@ enum Event {
     LinkUp { conn: ConnId, side: usize },
     Arrive { conn: ConnId, to: usize, class: Class, packet: Packet, end: Time },
     Deliver { conn: ConnId, to: usize, packet: Packet },
-    Silent { conn: ConnId, since: Time },
+    Silent { conn: ConnId, side: usize, since: Time },
     Gone { conn: ConnId, side: usize },
     Serve { conn: ConnId, side: usize, id: u64, what: What },
     RunHq { boot: u32 },
@@ -178,6 +193,12 @@ impl World {
             {
                 continue;
             }
+            if let Some(t) = self.sleeper(&event)
+                && let Some(missed) = &mut self.hosts[t].asleep
+            {
+                missed.push(event);
+                continue;
+            }
             self.happen(event);
         }
     }
@@ -187,7 +208,10 @@ impl World {
             Event::Run { t, .. } => self.run_terminal(t),
             Event::Committed { t, .. } => self.committed(t),
             Event::DiskDone { t, job, .. } => self.disk_done(t, job),
-            Event::Announce { t, .. } => self.announce(t),
+            Event::Announce { t, boot } => {
+                self.announce(t);
+                self.agenda.after(ANNOUNCE_EVERY, Event::Announce { t, boot });
+            }
             Event::Heard { t, of, .. } => self.heard(t, of),
             Event::Knock { t, address, peer, .. } => self.knock(t, address, peer),
             Event::DialFailed { t, address, peer, .. } => self.dial_failed(t, address, peer),
@@ -198,8 +222,8 @@ impl World {
                 self.arrive(conn, to, class, packet, end);
             }
             Event::Deliver { conn, to, packet } => self.on_delivery(conn, to, packet),
-            Event::Silent { conn, since } => {
-                for (_, node) in self.silent(conn, since) {
+            Event::Silent { conn, side, since } => {
+                if let Some(node) = self.silent(conn, side, since) {
                     self.on_conn_down(conn, node);
                 }
             }
@@ -221,14 +245,12 @@ impl World {
     }
 
     fn on_link_up(&mut self, conn: ConnId, side: usize) {
-        let up = self.link_up(conn, side);
-        let Some(found) = self.conns.get(&conn) else { return };
-        let (node, to_hq) = (found.ends[side].node, found.other(side) == Node::Hq);
+        let Some(Handshake { node, other, stands }) = self.link_up(conn, side) else { return };
         match node {
-            Node::Terminal(t) if up && to_hq => self.uplink_up(t, conn),
-            Node::Terminal(t) if up => self.neighbour_up(t, conn, side),
-            Node::Terminal(t) if side == 0 => self.call_came_to_nothing(t, conn),
-            Node::Hq if up => self.hq_link_up(conn),
+            Node::Terminal(t) if stands && other == Node::Hq => self.uplink_up(t, conn),
+            Node::Terminal(t) if stands => self.neighbour_up(t, conn, side),
+            Node::Terminal(t) if side == 0 => self.call_came_to_nothing(t, other),
+            Node::Hq if stands => self.hq_link_up(conn),
             Node::Terminal(_) | Node::Hq => {}
         }
     }

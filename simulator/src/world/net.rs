@@ -1,9 +1,10 @@
 //! Connections between programs: they take a round trip or two to stand, carry frames and chunks in
 //! order, and break.
 //!
-//! Packets pass the sender's lane, then the receiver's. While the path is cut they wait, as TCP and
-//! QUIC would have them: a cut shorter than [`LIVENESS`] is a delay, a longer one breaks the
-//! connection on both sides. A program that ends says so at once, a machine without power does not.
+//! Packets pass the sender's lane, then the receiver's. While the way is cut in their direction they
+//! wait, as TCP and QUIC would have them: a cut shorter than [`LIVENESS`] is a delay; whoever hears
+//! nothing for longer gives the connection up. A program that ends says so at once, a machine without
+//! power does not.
 
 use std::time::Duration;
 
@@ -51,10 +52,23 @@ pub(super) enum What {
 pub(super) struct Conn {
     /// The one that called stands first.
     pub(super) ends: [End; 2],
-    cut_since: Option<Time>,
+    /// Since when each end hears nothing.
+    cut_since: [Option<Time>; 2],
+    /// Since when each end hears everything again.
+    pub(super) hears_since: [Time; 2],
+    /// Nothing gets through any more, whatever heals: one end is elsewhere, or gave up unheard.
+    dead: bool,
     held: Vec<(usize, Class, Packet)>,
     /// The last delivery to each end, of each class: nothing overtakes it.
     last: [[Time; 2]; 2],
+}
+
+/// How one end's handshake ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handshake {
+    pub(super) node: Node,
+    pub(super) other: Node,
+    pub(super) stands: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +93,10 @@ impl Conn {
         self.ends[side].state == State::Open
     }
 
+    pub(super) fn hears(&self, side: usize) -> bool {
+        self.cut_since[side].is_none()
+    }
+
     fn is_wan(&self) -> bool {
         self.ends.iter().any(|end| end.node == Node::Hq)
     }
@@ -89,35 +107,6 @@ impl Conn {
 }
 
 impl World {
-    /// Both machines have power and packets get through.
-    pub(super) fn path(&self, a: Node, b: Node) -> bool {
-        match (a, b) {
-            (Node::Terminal(a), Node::Terminal(b)) => {
-                let (a, b) = (&self.hosts[a], &self.hosts[b]);
-                a.powered && b.powered && a.store == b.store && a.part == b.part
-            }
-            (Node::Terminal(t), Node::Hq) | (Node::Hq, Node::Terminal(t)) => {
-                let host = &self.hosts[t];
-                let store = &self.stores[host.store];
-                host.powered
-                    && self.hq.powered
-                    && store.wan_up
-                    && (host.part == 0 || store.wan_to_all)
-            }
-            (Node::Hq, Node::Hq) => true,
-        }
-    }
-
-    pub(super) fn delay(&self, a: Node, b: Node) -> Duration {
-        match (a, b) {
-            (Node::Terminal(a), Node::Terminal(_)) => self.stores[self.hosts[a].store].lan_delay,
-            (Node::Terminal(t), Node::Hq) | (Node::Hq, Node::Terminal(t)) => {
-                self.stores[self.hosts[t].store].wan_delay
-            }
-            (Node::Hq, Node::Hq) => Duration::ZERO,
-        }
-    }
-
     /// A call reached `to`; true when somebody is there and the connection is being made.
     pub(super) fn answer_call(&mut self, from: Node, to: Node) -> Option<ConnId> {
         let there = match to {
@@ -132,7 +121,9 @@ impl World {
         let end = |node| End { node, state: State::Pending };
         let conn = Conn {
             ends: [end(from), end(to)],
-            cut_since: None,
+            cut_since: [None; 2],
+            hears_since: [self.agenda.now(); 2],
+            dead: false,
             held: Vec::new(),
             last: [[Time::ZERO; 2]; 2],
         };
@@ -143,21 +134,23 @@ impl World {
         Some(id)
     }
 
-    /// The handshake is done at one end; false when it came to nothing.
-    pub(super) fn link_up(&mut self, id: ConnId, side: usize) -> bool {
-        let Some(conn) = self.conns.get(&id) else { return false };
-        let path = self.path(conn.ends[0].node, conn.ends[1].node);
-        let conn = self.conns.get_mut(&id).expect("just looked up");
+    /// The handshake is done at one end; none when that end hung up meanwhile.
+    pub(super) fn link_up(&mut self, id: ConnId, side: usize) -> Option<Handshake> {
+        let conn = self.conns.get(&id)?;
         if conn.ends[side].state != State::Pending {
-            return false;
+            return None;
         }
-        if !path {
-            conn.ends[side].state = State::Closed;
+        let (node, other) = (conn.ends[side].node, conn.other(side));
+        let there = !conn.dead && conn.ends[1 - side].state != State::Closed;
+        let stands = there && self.path(node, other);
+        let conn = self.conns.get_mut(&id).expect("just looked up");
+        conn.ends[side].state = if stands { State::Open } else { State::Closed };
+        if conn.is_over() {
+            self.conns.remove(&id);
+        } else if !stands {
             self.path_changed(id);
-            return false;
         }
-        conn.ends[side].state = State::Open;
-        true
+        Some(Handshake { node, other, stands })
     }
 
     pub(super) fn send(&mut self, id: ConnId, from: usize, class: Class, packet: Packet) {
@@ -177,7 +170,7 @@ impl World {
     /// Also what waited for a cut link: it counts once.
     fn transmit(&mut self, id: ConnId, from: usize, class: Class, packet: Packet) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        if conn.cut_since.is_some() {
+        if !conn.hears(1 - from) {
             conn.held.push((from, class, packet));
             return;
         }
@@ -212,7 +205,7 @@ impl World {
         end: Time,
     ) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        if conn.cut_since.is_some() {
+        if !conn.hears(to) {
             conn.held.push((1 - to, class, packet));
             return;
         }
@@ -239,7 +232,7 @@ impl World {
         conn.held.retain(|(from, ..)| *from != side);
         let (a, b) = (conn.ends[side].node, conn.other(side));
         let last = conn.last[1 - side].iter().copied().max().unwrap_or_default();
-        let cut = conn.cut_since.is_some();
+        let cut = !conn.hears(1 - side);
         if conn.is_over() {
             self.conns.remove(&id);
         } else if !cut {
@@ -271,62 +264,88 @@ impl World {
     fn path_changed(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get(&id) else { return };
         let (a, b) = (conn.ends[0].node, conn.ends[1].node);
-        let (path, wan) = (self.path(a, b), conn.is_wan());
+        let carries = [!conn.dead && self.reaches(b, a), !conn.dead && self.reaches(a, b)];
         let (now, delay) = (self.agenda.now(), self.delay(a, b));
-        let conn = self.conns.get_mut(&id).expect("just looked up");
-        if !path {
-            if conn.cut_since.is_none() {
-                conn.cut_since = Some(now);
-                let liveness = if wan { LIVENESS_WAN } else { LIVENESS };
-                self.agenda.after(liveness, Event::Silent { conn: id, since: now });
+        for side in 0..2 {
+            if !carries[side] {
+                self.goes_deaf(id, side);
+                continue;
             }
-            return;
-        }
-        if conn.is_over() {
-            self.conns.remove(&id);
-            return;
-        }
-        let healed = conn.cut_since.take().is_some();
-        let held = std::mem::take(&mut conn.held);
-        let closed = conn.ends.iter().position(|end| end.state == State::Closed);
-        if let Some(closed) = closed {
+            let conn = self.conns.get_mut(&id).expect("not removed meanwhile");
+            let healed = conn.cut_since[side].take().is_some();
             if healed {
-                self.agenda.after(delay, Event::Gone { conn: id, side: 1 - closed });
+                conn.hears_since[side] = now;
             }
-            return;
-        }
-        for (from, class, packet) in held {
-            self.transmit(id, from, class, packet);
+            let all = std::mem::take(&mut conn.held);
+            let (held, others) = all.into_iter().partition(|(from, ..)| *from != side);
+            conn.held = others;
+            if conn.ends.iter().all(|end| end.state != State::Closed) {
+                let held: Vec<(usize, Class, Packet)> = held;
+                for (from, class, packet) in held {
+                    self.transmit(id, from, class, packet);
+                }
+            } else if healed && conn.ends[1 - side].state == State::Closed {
+                self.agenda.after(delay, Event::Gone { conn: id, side });
+            }
         }
     }
 
-    /// Nothing came for too long; the ends that give up.
-    pub(super) fn silent(&mut self, id: ConnId, since: Time) -> Vec<(usize, Node)> {
-        let Some(conn) = self.conns.get_mut(&id) else { return Vec::new() };
-        if conn.cut_since != Some(since) {
-            return Vec::new();
+    /// From now on nothing reaches this end.
+    fn goes_deaf(&mut self, id: ConnId, side: usize) {
+        let now = self.agenda.now();
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        if conn.cut_since[side].is_none() {
+            conn.cut_since[side] = Some(now);
+            let liveness = if conn.is_wan() { LIVENESS_WAN } else { LIVENESS };
+            self.agenda.after(liveness, Event::Silent { conn: id, side, since: now });
         }
-        let open =
-            |(side, end): (usize, &End)| (end.state == State::Open).then_some((side, end.node));
-        let gone = conn.ends.iter().enumerate().filter_map(open).collect();
-        self.conns.remove(&id);
-        gone
+    }
+
+    /// Every connection of a terminal whose address is gone: they die, and nobody is told.
+    pub(super) fn orphan_all(&mut self, node: Node) {
+        for conn in self.conns.values_mut() {
+            conn.dead |= conn.ends.iter().any(|end| end.node == node);
+        }
+        self.paths_changed();
+    }
+
+    /// Nothing came to this end for too long: it gives up. TCP says so to the other end, QUIC does
+    /// not; that one will hear nothing more either.
+    pub(super) fn silent(&mut self, id: ConnId, side: usize, since: Time) -> Option<Node> {
+        let conn = self.conns.get_mut(&id)?;
+        if conn.cut_since[side] != Some(since) || !conn.is_open(side) {
+            return None;
+        }
+        let node = conn.ends[side].node;
+        if conn.is_wan() {
+            conn.dead = true;
+            conn.ends[side].state = State::Closed;
+            if conn.is_over() {
+                self.conns.remove(&id);
+            } else {
+                self.goes_deaf(id, 1 - side);
+            }
+        } else {
+            self.hang_up(id, side);
+        }
+        Some(node)
     }
 
     /// The other end hung up, and that came through.
     pub(super) fn gone(&mut self, id: ConnId, side: usize) -> Option<Node> {
         let conn = self.conns.get_mut(&id)?;
-        if conn.cut_since.is_some() {
+        if !conn.hears(side) || !conn.is_open(side) {
             return None;
         }
-        let end = std::mem::replace(&mut conn.ends[side].state, State::Closed);
+        conn.ends[side].state = State::Closed;
         let node = conn.ends[side].node;
         if conn.is_over() {
             self.conns.remove(&id);
         }
-        (end == State::Open).then_some(node)
+        Some(node)
     }
 
+    /// By whose store's links it goes: two stores may share a LAN, then the caller's.
     fn store_of(&self, a: Node, b: Node) -> usize {
         match (a, b) {
             (Node::Terminal(t), _) | (_, Node::Terminal(t)) => self.hosts[t].store,

@@ -1,6 +1,6 @@
 //! How a world is set up, told forward, and looked at when the story is over.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt, time::Duration};
 
 use storemesh_keys::{Name, PeerId, SecretKey};
 use storemesh_protocol::{
@@ -17,12 +17,12 @@ use super::{
     hq::{HqHost, Wish},
     link::{Lane, mbit},
     release::{Release, name},
-    terminal::{Host, Manners},
+    terminal::{Host, Manners, Program},
     trace::Trace,
 };
 
 /// The product that every terminal is to run.
-const PRODUCT: &str = "till";
+pub(super) const PRODUCT: &str = "till";
 /// A shop's DSL line.
 const WAN_DOWN: u64 = mbit(20);
 const WAN_UP: u64 = mbit(5);
@@ -33,7 +33,28 @@ const LAN_DELAY: Duration = Duration::from_micros(200);
 pub struct Plan {
     pub seed: u64,
     pub stores: usize,
+    /// In each store.
     pub terminals: usize,
+    /// Of these, the last so many are wireless.
+    pub wireless: usize,
+    /// All stores are on one network.
+    pub one_lan: bool,
+}
+
+impl Plan {
+    /// One store, all of it wired.
+    pub fn store(terminals: usize, seed: u64) -> Self {
+        Self { seed, stores: 1, terminals, wireless: 0, one_lan: false }
+    }
+}
+
+/// As the options of `storemesh-sim run`.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, stores, terminals, wireless, one_lan } = self;
+        write!(f, "--seed {seed} --stores {stores} --terminals {terminals} --wireless {wireless}")?;
+        if *one_lan { f.write_str(" --one-lan") } else { Ok(()) }
+    }
 }
 
 /// What came of a run.
@@ -71,15 +92,19 @@ impl World {
             ordered: std::collections::BTreeSet::new(),
             wanted: None,
             storm: 0,
-            holders: std::collections::BTreeMap::new(),
+            granted: std::collections::BTreeMap::new(),
             news_fetches: 0,
             broken: None,
         };
         world.start_hq();
         for store in 0..plan.stores {
             world.open_store(name(&format!("shop-{store}")));
-            for _ in 0..plan.terminals {
+            if plan.one_lan {
+                world.stores[store].lan = 0;
+            }
+            for place in 0..plan.terminals {
                 let t = world.add_terminal(store);
+                world.hosts[t].wireless = place + plan.wireless >= plan.terminals;
                 world.start_terminal(t);
             }
         }
@@ -88,13 +113,14 @@ impl World {
 
     /// One store.
     pub fn store(terminals: usize, seed: u64) -> Self {
-        Self::new(Plan { seed, stores: 1, terminals })
+        Self::new(Plan::store(terminals, seed))
     }
 
     fn open_store(&mut self, name: Name) {
         self.hq_now(Input::Order { ticket: 0, order: Order::AddStore { store: name.clone() } });
         self.stores.push(Store {
             name,
+            lan: self.stores.len(),
             terminals: Vec::new(),
             wan_up: true,
             wan_to_all: true,
@@ -105,7 +131,10 @@ impl World {
             wan_loss: 0,
             lan_loss: 0,
             mdns: true,
+            isolated: false,
             carried: Carried::default(),
+            came: std::collections::BTreeSet::new(),
+            sent_again: 0,
             allowed: 0,
             copies: 0,
         });
@@ -115,8 +144,7 @@ impl World {
     pub fn add_terminal(&mut self, store: usize) -> usize {
         let t = self.hosts.len();
         let key = SecretKey::from_seed(self.chance.bytes());
-        let place = u8::try_from(self.stores[store].terminals.len() + 1).expect("a small store");
-        let [high, low] = u16::try_from(store).expect("few stores").to_be_bytes();
+        let address = Self::address(store, self.stores[store].terminals.len(), 0);
         self.stores[store].terminals.push(t);
         self.hosts.push(Host {
             peer: key.peer_id(),
@@ -124,10 +152,16 @@ impl World {
             name: name(&format!("till-{t}")),
             label: format!("t{t}"),
             store,
-            address: SocketAddr::from(([10, high, low, place], 7410)),
+            address,
+            moves: 0,
             up: Lane::new(LAN_RATE),
             down: Lane::new(LAN_RATE),
             part: 0,
+            wireless: false,
+            unheard: false,
+            hq_blocked: false,
+            hq_delay: Duration::ZERO,
+            asleep: None,
             powered: true,
             manners: Manners::Honest,
             disk: Disk::default(),
@@ -180,18 +214,22 @@ impl World {
         let took = world.run_to(AGREED_WITHIN, |world| world.disagreement().is_none());
         if took.is_none() && world.broken.is_none() {
             let why = world.disagreement().unwrap_or_default();
+            let concerned = world.named_in(&why);
             let rule = format!("after {AGREED_WITHIN:?} of peace: {why}");
-            world.broken = Some(Broken { at: world.now(), rule, concerned: Vec::new() });
+            world.broken = Some(Broken { at: world.now(), rule, concerned });
         }
         world
     }
 
-    /// Who holds the newest lease of a store.
+    /// Who holds the newest lease of a store, the whole of it.
     pub fn gateway(&self, store: usize) -> Option<usize> {
-        let name = &self.stores[store].name;
-        let of = self.holders.iter().filter(|((store, ..), _)| store == name);
-        let (_, peer) = of.max_by_key(|((.., generation, epoch), _)| (*generation, *epoch))?;
-        self.hosts.iter().position(|host| host.peer == *peer)
+        let newest = self.grants(store).rfind(|grant| grant.part == 0)?;
+        self.hosts.iter().position(|host| host.peer == newest.holder)
+    }
+
+    fn named_in(&self, text: &str) -> Vec<String> {
+        let labels = self.hosts.iter().map(|host| host.label.clone());
+        labels.filter(|label| text.split(' ').any(|word| word == label)).collect()
     }
 
     pub fn now(&self) -> Time {
@@ -230,8 +268,11 @@ impl World {
                 return Some(format!("{} knows no gateway", host.label));
             };
             let first = *gateway.get_or_insert(seen.peer);
-            if first != seen.peer {
+            if first != seen.peer || seen.part != 0 {
                 return Some(format!("{} has another gateway", host.label));
+            }
+            if status.uplink == UplinkView::Up && !seen.me {
+                return Some(format!("{} is on the line to HQ and no gateway", host.label));
             }
             let wanted = self.wanted.map(|at| &self.releases[at].head);
             let running = host.disk.running(&name(PRODUCT));
@@ -242,29 +283,40 @@ impl World {
                 return Some(format!("{} does not run {}: {releases}", host.label, wanted.version));
             }
         }
-        self.strangers(store)
+        self.unmet(store).or_else(|| self.unheard_gateway(store))
     }
 
-    /// Neighbours that do not know each other yet, or a gateway that HQ does not hear.
-    fn strangers(&self, store: usize) -> Option<String> {
-        let alive = || {
-            let hosts = self.stores[store].terminals.iter().map(|t| &self.hosts[*t]);
-            hosts.filter_map(|host| Some((host, host.program.as_ref()?)))
-        };
-        for (host, program) in alive() {
+    /// The terminals of a store that run.
+    fn alive(&self, store: usize) -> impl Iterator<Item = (&Host, &Program)> {
+        let hosts = self.stores[store].terminals.iter().map(|t| &self.hosts[*t]);
+        hosts.filter_map(|host| Some((host, host.program.as_ref()?)))
+    }
+
+    /// Neighbours that could know each other and do not yet.
+    pub(super) fn unmet(&self, store: usize) -> Option<String> {
+        for (host, program) in self.alive(store) {
             let stranger = |(other, _): &(&Host, _)| {
-                other.peer != host.peer && !program.admitted.contains_key(&other.peer)
+                let isolated = self.stores[store].isolated && host.wireless && other.wireless;
+                let met = program.admitted.contains_key(&other.peer);
+                other.peer != host.peer && !isolated && !met
             };
-            if let Some((other, _)) = alive().find(stranger) {
+            if let Some((other, _)) = self.alive(store).find(stranger) {
                 return Some(format!("{} has not met {}", host.label, other.label));
             }
+        }
+        None
+    }
+
+    /// A gateway that HQ does not hear, or that is gone.
+    fn unheard_gateway(&self, store: usize) -> Option<String> {
+        for (host, program) in self.alive(store) {
             let status = program.terminal.status(program.local(self.now()));
             if status.gateway.as_ref().is_some_and(|gateway| gateway.me)
                 && status.uplink != UplinkView::Up
             {
                 return Some(format!("the gateway {} has no line to HQ", host.label));
             }
-            let gone = |peer| alive().all(|(other, _)| other.peer != peer);
+            let gone = |peer| self.alive(store).all(|(other, _)| other.peer != peer);
             if status.gateway.is_some_and(|gateway| gone(gateway.peer)) {
                 return Some(format!("{}'s gateway is gone", host.label));
             }

@@ -117,7 +117,7 @@ impl World {
         self.trace.step("hq", said);
     }
 
-    fn who(&self, peer: &storemesh_keys::PeerId) -> String {
+    pub(super) fn who(&self, peer: &storemesh_keys::PeerId) -> String {
         let host = self.hosts.iter().find(|host| host.peer == *peer);
         host.map_or_else(|| "nobody".to_owned(), |host| host.label.clone())
     }
@@ -147,5 +147,10 @@ fn parts(frame: &[u8]) -> String {
     parts.extend(frame.have.map(|have| format!("have {:?} of {:?}", have.chunks, have.list)));
     parts.extend(frame.got.map(|got| format!("got {:?} of {:?}", got.chunks, got.list)));
     parts.extend(frame.presence.map(|_| "presence".to_owned()));
+    parts.extend(frame.dark.map(|_| "dark".to_owned()));
+    parts.extend(frame.candidate.map(|_| "candidate".to_owned()));
+    parts.extend(frame.offer.map(|_| "offer".to_owned()));
+    parts.extend(frame.ask_unseen.map(|_| "ask unseen".to_owned()));
+    parts.extend(frame.unseen.map(|_| "unseen".to_owned()));
     format!(" [{}]", parts.join(" "))
 }

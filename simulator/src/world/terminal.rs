@@ -14,7 +14,7 @@ use storemesh_keys::{Name, PeerId, SecretKey};
 use storemesh_protocol::{
     Instant, Save,
     content::{ChunkId, ChunkRef, ListId},
-    terminal::{Input, Output, Setup, Source, Terminal},
+    terminal::{Hardware, Input, Output, Setup, Source, Terminal},
 };
 
 use super::{
@@ -43,8 +43,19 @@ pub(super) struct Host {
     pub(super) address: SocketAddr,
     pub(super) up: Lane,
     pub(super) down: Lane,
+    /// How often its address changed.
+    pub(super) moves: u8,
     /// Which side of a split LAN it is on.
     pub(super) part: u8,
+    pub(super) wireless: bool,
+    /// It hears, and nothing that it sends arrives anywhere.
+    pub(super) unheard: bool,
+    /// It alone is kept from HQ, by a firewall say.
+    pub(super) hq_blocked: bool,
+    /// Its own way to HQ is so much longer than its neighbours'.
+    pub(super) hq_delay: Duration,
+    /// Its program does not run for a moment: what happens to it meanwhile.
+    pub(super) asleep: Option<Vec<Event>>,
     pub(super) powered: bool,
     pub(super) manners: Manners,
     pub(super) disk: Disk,
@@ -78,7 +89,15 @@ pub(super) struct Program {
     /// For the rules (`watch`): what the composite knows to be here and may tell of, since when.
     pub(super) offers: BTreeMap<ListId, BTreeMap<ChunkId, Time>>,
     pub(super) asked: BTreeMap<Source, BTreeMap<ChunkId, u32>>,
+    /// For the rules (`rumours`): what each neighbour has told of its chunks.
+    pub(super) told: BTreeMap<PeerId, BTreeMap<ListId, BTreeSet<u32>>>,
+    /// The newest lease for the whole store that it has told of.
+    pub(super) told_lease: (u64, u64),
     pub(super) shunned: BTreeSet<PeerId>,
+    /// For the rules (`grants`): when it last offered its lease to another.
+    pub(super) offered: Option<Time>,
+    /// It has been asked to end, and does once what that brings is done.
+    pub(super) stopping: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,14 +139,20 @@ impl World {
             requests: BTreeMap::new(),
             offers: BTreeMap::new(),
             asked: BTreeMap::new(),
+            told: BTreeMap::new(),
+            told_lease: (0, 0),
             shunned: BTreeSet::new(),
+            offered: None,
+            stopping: false,
         });
         let (label, boot) = (host.label.clone(), host.boot);
         let standing = host.disk.standing();
         let listen = vec![host.address];
+        let hardware = Hardware { wired: !host.wireless, mains: true };
         self.trace.step(&label, format!("{} starts, boot {boot}", micros(now)));
         self.commit_or_carry_out(t, outputs);
         self.push(t, Input::Listening(listen));
+        self.push(t, Input::Hardware(hardware));
         for (release, manifest, current) in standing {
             self.push(t, Input::Standing { release, manifest, current });
         }
@@ -138,6 +163,9 @@ impl World {
     /// The program is gone at once, with all it did not commit.
     pub(super) fn kill_terminal(&mut self, t: usize) {
         self.allow_for_leaving(t);
+        if self.hosts[t].asleep.take().is_some() {
+            self.paths_changed();
+        }
         let now = self.agenda.now();
         let host = &mut self.hosts[t];
         let Some(program) = host.program.take() else { return };
@@ -153,6 +181,14 @@ impl World {
         }
         self.trace.step(&host.label, format!("{} is killed", micros(now)));
         self.drop_all(Node::Terminal(t));
+    }
+
+    /// As an operator stops it: it may say good-bye.
+    pub(super) fn stop_terminal(&mut self, t: usize) {
+        if let Some(program) = &mut self.hosts[t].program {
+            program.stopping = true;
+            self.push(t, Input::Stopping);
+        }
     }
 
     pub(super) fn cut_power(&mut self, t: usize) {
@@ -207,6 +243,7 @@ impl World {
             for output in &outputs {
                 self.watch_output(t, output);
             }
+            self.watch_cancels(t);
             all.extend(outputs);
         }
         self.commit_or_carry_out(t, all);
@@ -249,6 +286,10 @@ impl World {
         }
         let now = self.agenda.now();
         let Some(program) = &self.hosts[t].program else { return };
+        if program.stopping && program.inbox.is_empty() {
+            self.kill_terminal(t);
+            return;
+        }
         let at = if program.inbox.is_empty() {
             let deadline = program.terminal.deadline(program.local(now));
             if deadline == Instant::NEVER {

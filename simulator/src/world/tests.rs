@@ -1,8 +1,16 @@
 //! Stories of one shop.
 
+mod failover;
+mod networks;
+mod order;
+mod parts;
+mod storms;
+
 use std::time::Duration;
 
-use super::{terminal::Manners, *};
+use storemesh_protocol::terminal::{Status, UplinkView};
+
+use super::{release::name, story::PRODUCT, terminal::Manners, *};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// 40 chunks make about 10 MiB, and those 4.2 s at 20 Mbit/s.
@@ -17,6 +25,34 @@ fn open(terminals: usize, seed: u64) -> World {
     store.run(FIRST_START);
     assert_eq!(store.disagreement(), None);
     store
+}
+
+impl World {
+    fn status(&self, t: usize) -> Option<Status> {
+        let program = self.hosts[t].program.as_ref()?;
+        Some(program.terminal.status(program.local(self.now())))
+    }
+
+    /// Whom a terminal takes for its gateway, and for which part of the store.
+    fn gateway_seen_by(&self, t: usize) -> Option<(PeerId, u32)> {
+        let gateway = self.status(t)?.gateway?;
+        gateway.connected.then_some((gateway.peer, gateway.part))
+    }
+
+    fn is_on_the_line(&self, t: usize) -> bool {
+        self.status(t).is_some_and(|status| status.uplink == UplinkView::Up)
+    }
+
+    /// A terminal has heard that HQ wants this version.
+    fn wants(&self, t: usize, version: &str) -> bool {
+        let releases = self.status(t).map(|status| status.releases).unwrap_or_default();
+        releases.iter().any(|release| release.wanted.as_ref() == Some(&name(version)))
+    }
+
+    fn runs_what_is_wanted(&self, t: usize) -> bool {
+        let wanted = self.wanted.map(|at| self.releases[at].head.id);
+        self.hosts[t].disk.running(&name(PRODUCT)).map(|head| head.id) == wanted
+    }
 }
 
 fn all_agree(store: &World) -> bool {
@@ -75,11 +111,12 @@ fn a_late_joiner_gets_all_from_its_neighbours() {
     let mut store = open(4, 3);
     store.publish(CHUNKS, 0);
     agrees_within(&mut store, DOWNLOAD);
-    let before = carried(&store);
+    let (before, gateway) = (carried(&store), store.gateway(0));
     let late = store.add_terminal(0);
     store.start_terminal(late);
     agrees_within(&mut store, 5 * SECOND);
     assert_eq!(carried(&store), before);
+    assert_eq!(store.gateway(0), gateway, "a gateway that is there keeps the lease");
 }
 
 #[test]
@@ -136,7 +173,7 @@ fn a_terminal_killed_twenty_times_fetches_nothing_again_that_it_had() {
 
 #[test]
 fn two_stores_do_not_mix() {
-    let mut chain = World::new(Plan { seed: 9, stores: 2, terminals: 3 });
+    let mut chain = World::new(Plan { stores: 2, ..Plan::store(3, 9) });
     chain.publish(CHUNKS, 0);
     agrees_within(&mut chain, FIRST_START + 2 * DOWNLOAD);
     let ratio = chain.summary().wan_ratio;
@@ -146,39 +183,9 @@ fn two_stores_do_not_mix() {
 #[test]
 fn one_seed_tells_one_story() {
     let trace = |seed| {
-        let world = World::trial(Plan { seed, stores: 1, terminals: 4 }, 20 * SECOND);
+        let world = World::trial(Plan::store(4, seed), 20 * SECOND);
         world.summary().trace
     };
     assert_eq!(trace(7), trace(7));
     assert_ne!(trace(7), trace(8));
-}
-
-#[track_caller]
-fn stands(seed: u64, terminals: usize, storm: Duration) {
-    let world = World::trial(Plan { seed, stores: 1, terminals }, storm);
-    if let Some(broken) = world.broken() {
-        let steps = world.last_steps(60).join("\n");
-        let storm = storm.as_secs();
-        panic!(
-            "{steps}\n{broken:?}\nagain: storemesh-sim run --seed {seed} --terminals {terminals} \
-             --storm {storm}"
-        );
-    }
-}
-
-#[test]
-fn after_any_storm_a_healed_store_agrees() {
-    for seed in 0..300 {
-        let terminals = 2 + usize::try_from(seed % 7).unwrap();
-        stands(seed, terminals, 60 * SECOND);
-    }
-}
-
-#[test]
-fn seeds_that_once_failed_stand() {
-    for line in include_str!("../../seeds.txt").lines().filter(|line| !line.starts_with('#')) {
-        let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().unwrap()).collect();
-        let [seed, terminals, storm] = numbers[..] else { panic!("not a seed: {line}") };
-        stands(seed, usize::try_from(terminals).unwrap(), Duration::from_secs(storm));
-    }
 }

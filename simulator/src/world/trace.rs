@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 /// Enough to see what led to a broken rule.
-const KEPT: usize = 4000;
+const KEPT: usize = 20_000;
 
 #[derive(Debug)]
 pub(super) struct Trace {

@@ -1,6 +1,5 @@
 //! The rules that hold at every step, checked on what the composites put out.
 //!
-//! - There is at most one holder of a (store, part, generation, epoch).
 //! - Nothing is activated that HQ was not ordered to want, or whose chunks are not all on that disk.
 //! - No chunk is asked of HQ that a living, connected terminal of the store has verified and has had
 //!   the time to tell of ([`NEWS`]).
@@ -10,6 +9,8 @@
 //! - Nobody asks for a chunk that it has, or one source for one chunk twice.
 //! - No source is ever asked for more than the limits at once.
 //! - A deadline lies in the future (`terminal`, `hq`).
+//!
+//! What neighbours may say to each other is in `rumours`, who speaks to HQ in `grants`.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "looks at some, carries out none")]
 
@@ -18,17 +19,16 @@ use std::{
     time::Duration,
 };
 
+use storemesh_keys::PeerId;
 use storemesh_protocol::{
     content::{ChunkId, ChunkRef},
-    hq,
     terminal::{FetchError, Input, Output, Source},
-    wire::{self, uplink::FromHq},
 };
 
 use super::{
     Broken, World,
     clock::Time,
-    net::HEADERS,
+    net::{HEADERS, Node},
     terminal::{Manners, Program},
 };
 
@@ -50,7 +50,7 @@ impl World {
         self.break_with(rule, vec!["hq".to_owned()]);
     }
 
-    fn break_with(&mut self, rule: String, concerned: Vec<String>) {
+    pub(super) fn break_with(&mut self, rule: String, concerned: Vec<String>) {
         if self.broken.is_none() {
             self.broken = Some(Broken { at: self.agenda.now(), rule, concerned });
         }
@@ -110,8 +110,10 @@ impl World {
                     self.stores[self.hosts[t].store].allowed += chunk.map_or(0, sent);
                 }
             }
+            Input::Frame { peer, bytes } => self.hear_rumour(t, *peer, bytes),
             Input::Disconnected { peer } => {
                 program.asked.remove(&Source::Neighbour(*peer));
+                program.told.remove(peer);
             }
             Input::UplinkDown { .. } => {
                 program.asked.remove(&Source::Hq);
@@ -143,10 +145,20 @@ impl World {
                     let from = self.source(*from);
                     self.break_rule(t, format!("asks {from} for {:?}, which {again}", chunk.id));
                 }
-                if *from == Source::Hq {
-                    self.watch_wan(t, &chunk.id);
+                match from {
+                    Source::Hq => self.watch_wan(t, &chunk.id),
+                    Source::Neighbour(peer) => self.watch_question(t, *peer, &chunk.id),
                 }
             }
+            Output::Send { peer, frame } => self.watch_frame(t, *peer, frame),
+            Output::SendUp(frame) => self.watch_sent_up(t, frame),
+            Output::GiveUp { release } => {
+                let known = self.releases.iter().find(|r| r.head.id == release.id);
+                let lists = known.map(|r| [r.pieces, r.content]);
+                let program = self.hosts[t].program.as_mut().expect("it runs");
+                program.offers.retain(|list, _| lists.is_none_or(|of| !of.contains(list)));
+            }
+            Output::Admitted { peer, .. } => self.watch_admitted(t, peer),
             Output::Cancel { from, chunk } => {
                 let program = self.hosts[t].program.as_mut().expect("it runs");
                 forget(&mut program.asked, *from, chunk);
@@ -176,7 +188,8 @@ impl World {
             if me.shunned.contains(&host.peer) || host.manners != Manners::Honest {
                 continue;
             }
-            let met = (*a).max(*b);
+            let Some(hears_since) = self.hears_since(t, host.peer) else { continue };
+            let met = (*a).max(*b).max(hears_since);
             for (list, offer) in &program.offers {
                 let since = offer.get(chunk).filter(|_| me.offers.contains_key(list));
                 let Some(since) = since else { continue };
@@ -197,6 +210,13 @@ impl World {
             let concerned = vec![self.hosts[t].label.clone(), other];
             self.break_with(rule, concerned);
         }
+    }
+
+    /// Since when all that a neighbour says reaches a terminal.
+    pub(super) fn hears_since(&self, t: usize, peer: PeerId) -> Option<Time> {
+        let conn = self.conns.get(self.hosts[t].program.as_ref()?.lines.get(&peer)?)?;
+        let me = conn.ends.iter().position(|end| end.node == Node::Terminal(t))?;
+        conn.hears(me).then_some(conn.hears_since[me])
     }
 
     /// The terminal goes away: what only it has told of may have to come again.
@@ -244,17 +264,6 @@ impl World {
                 store.name, store.carried.chunks
             );
             self.break_with(rule, Vec::new());
-        }
-    }
-
-    pub(super) fn watch_hq_output(&mut self, output: &hq::Output) {
-        let hq::Output::Send { frame, .. } = output else { return };
-        let Ok(FromHq { lease: Some(lease), .. }) = wire::decode::<FromHq>(frame) else { return };
-        let lease = self.read_lease(&lease);
-        let key = (lease.store.clone(), lease.part, lease.generation, lease.epoch);
-        let before = *self.holders.entry(key.clone()).or_insert(lease.holder);
-        if before != lease.holder {
-            self.break_hq_rule(format!("two holders of {key:?}: {before} and {}", lease.holder));
         }
     }
 }

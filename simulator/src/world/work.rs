@@ -156,6 +156,10 @@ impl World {
         let Some(program) = &mut host.program else { return };
         let Some(requests) = program.requests.get_mut(&from) else { return };
         let Some(chunk) = requests.on_wire.remove(&id) else { return };
+        if let (Source::Hq, What::Right(_)) = (from, what) {
+            let store = &mut self.stores[host.store];
+            store.sent_again += u64::from(!store.came.insert(chunk.id));
+        }
         let fail = |why| Job::Fail { from, chunk: chunk.id, why };
         let work = u64::from(chunk.plain);
         let (bytes, job) = match what {
