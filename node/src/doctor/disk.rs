@@ -9,10 +9,9 @@ use std::{
 };
 
 use super::{Finding, facts::Facts};
+use crate::views::Release;
 
 const CHECK: &str = "disk";
-/// Beyond what is wanted: the database, and room for the node's own upkeep.
-const RESERVE_BYTES: u64 = 256 << 20;
 /// Each file of a release takes one; a release has some thousands at most.
 const FILES_MIN: u64 = 10_000;
 /// A disk that is slower makes every release wait for it: it is worn out, or busy.
@@ -34,7 +33,10 @@ fn room(facts: &Facts) -> Finding {
     };
     let free = found.f_bavail.saturating_mul(found.f_frsize);
     let releases = facts.node.iter().flat_map(|node| &node.status.releases);
-    let lacking = |release: &crate::views::Release| {
+    if let Some(finding) = releases.clone().find_map(|release| refused(&facts.data, release)) {
+        return finding;
+    }
+    let lacking = |release: &Release| {
         if release.running == release.wanted {
             0
         } else {
@@ -44,20 +46,36 @@ fn room(facts: &Facts) -> Finding {
     let needed = releases.map(lacking).sum();
     // Some file systems do not count files, and say 0 of 0.
     let files = (found.f_files > 0).then_some(found.f_favail);
-    judge(&facts.data, free, needed, files)
+    judge(&facts.data, free, needed, facts.settings.disk.reserve_bytes, files)
 }
 
-fn judge(data: &Path, free: u64, needed: u64, files: Option<u64>) -> Finding {
-    let at = data.display();
-    let fix =
-        format!("storemesh --data {at} gc, and delete what is not storemesh's from that disk");
+/// The node has measured already, and stopped.
+fn refused(data: &Path, release: &Release) -> Option<Finding> {
+    let lacking = release.bytes_lacking?;
+    let product = &release.product;
+    if release.lacking_on.as_deref() == Some("quota") {
+        let says = format!("{} of the quota lack for the wanted {product}", mib(lacking));
+        return Some(Finding::fail(CHECK, says, "raise disk_quota_bytes in storemesh.toml"));
+    }
+    let says = format!("{} lack for the wanted {product}", mib(lacking));
+    Some(Finding::fail(CHECK, says, make_room(data)))
+}
+
+fn make_room(data: &Path) -> String {
+    let data = data.display();
+    format!("storemesh --data {data} gc, and delete what is not storemesh's from that disk")
+}
+
+fn judge(data: &Path, free: u64, needed: u64, reserve: u64, files: Option<u64>) -> Finding {
+    let (at, fix) = (data.display(), make_room(data));
     let says = format!("{} free for {at}", mib(free));
     if free < needed {
         let says = format!("{says}, {} lack for the wanted release", mib(needed - free));
         return Finding::fail(CHECK, says, fix);
     }
-    if free - needed < RESERVE_BYTES {
-        let says = format!("{says}, less than {} beyond what is wanted", mib(RESERVE_BYTES));
+    if free - needed < reserve {
+        let says =
+            format!("{says}, less than the reserve of {} beyond what is wanted", mib(reserve));
         return Finding::warn(CHECK, says, fix);
     }
     if let Some(files) = files.filter(|files| *files < FILES_MIN) {
@@ -143,7 +161,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn with(free: u64, needed: u64, files: Option<u64>) -> Finding {
-        judge(Path::new("/data"), free, needed, files)
+        judge(Path::new("/data"), free, needed, 256 * MIB, files)
     }
 
     #[test]
@@ -154,6 +172,23 @@ mod tests {
         assert_eq!(full.outcome, Outcome::Fail);
         assert_eq!(full.says, "300 MiB free for /data, 1200 MiB lack for the wanted release");
         assert!(full.fix.unwrap().starts_with("storemesh --data /data gc"));
+    }
+
+    #[test]
+    fn what_the_node_has_measured_already_is_said_with_the_limit_that_is_in_the_way() {
+        let release = |on: &str| -> Release {
+            let text = format!(
+                r#"{{ "product": "pos", "phase": "no_room", "chunks_have": 0, "chunks_total": 9,
+                "bytes_have": 0, "bytes_total": 9, "bytes_from_hq": 0, "bytes_from_neighbours": 0,
+                "bytes_local": 0, "bytes_lacking": 1048577, "lacking_on": "{on}" }}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let full = refused(Path::new("/data"), &release("disk")).unwrap();
+        assert_eq!(full.says, "2 MiB lack for the wanted pos");
+        assert!(full.fix.unwrap().contains("--data /data gc"));
+        let quota = refused(Path::new("/data"), &release("quota")).unwrap();
+        assert!(quota.fix.unwrap().contains("disk_quota_bytes"));
     }
 
     #[test]

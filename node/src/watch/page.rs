@@ -244,7 +244,7 @@ fn theirs_far(theirs: &PeerRelease) -> Far {
 fn color(phase: Option<&str>, have: u32, total: u32) -> Color {
     match phase {
         Some("running") => GOOD,
-        Some("failed") => BAD,
+        Some("failed" | "no_room") => BAD,
         None if have == total => GOOD,
         _ => WAITS,
     }
