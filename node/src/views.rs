@@ -1,7 +1,7 @@
 //! How the terminal is, as JSON. Names of fields are part of the API; units stand last in them.
 
 use serde::{Deserialize, Serialize};
-use storemesh_keys::{Name, PeerId};
+use storemesh_keys::Name;
 use storemesh_protocol::{
     terminal::{
         Answer as Why, ApartView, FoundBy, GatewayView, Limit, NeighbourRelease, NeighbourView,
@@ -64,7 +64,7 @@ pub(crate) struct Gateway {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Apart {
     pub(crate) peer: String,
-    pub(crate) name: Option<String>,
+    pub(crate) name: String,
     /// For people: why, and what it means.
     pub(crate) note: String,
 }
@@ -203,18 +203,14 @@ pub(crate) fn peers(look: &Look) -> Vec<Peer> {
 }
 
 fn apart(views: &[ApartView], gateway: &GatewayView) -> impl Iterator<Item = Apart> {
-    let called = |name: &Option<Name>, peer: &PeerId| {
-        name.as_ref().map_or_else(|| peer.to_string(), ToString::to_string)
-    };
-    views.iter().map(move |view| {
-        let (name, by) = (called(&view.name, &view.peer), called(&gateway.name, &gateway.peer));
+    let by = gateway.name.as_ref().map_or_else(|| gateway.peer.to_string(), Name::to_string);
+    views.iter().map(move |ApartView { peer, name }| {
         let note = format!(
             "{name} is not reached directly, but the gateway {by} reaches it: the network keeps the \
              two apart, as the client isolation of a Wi-Fi or a firewall does; its chunks come by \
              way of {by}"
         );
-        let name = view.name.as_ref().map(ToString::to_string);
-        Apart { peer: view.peer.to_string(), name, note }
+        Apart { peer: peer.to_string(), name: name.to_string(), note }
     })
 }
 

@@ -182,7 +182,7 @@ fn where_wifi_clients_are_kept_apart_the_gateway_serves_them_and_status_says_why
         let terminal = &shop.chain.terminals[terminal];
         let note = stop::until("a word in status", NOTED_WITHIN, || {
             let apart = terminal.status()?.apart;
-            Ok(apart.into_iter().find(|it| it.name.as_deref() == Some(other)).map(|it| it.note))
+            Ok(apart.into_iter().find(|it| it.name == other).map(|it| it.note))
         })?;
         for word in [other, "t1", "client isolation"] {
             assert!(note.contains(word), "no `{word}` in: {note}");

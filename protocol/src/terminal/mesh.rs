@@ -15,7 +15,7 @@ use crate::{
         self, CONTROL_MAX, GREETING_MAX,
         mesh::{
             AskUnseen, Candidate, Dark, Frame, GOT_MAX, Got, Have, Hello, Listen, Offer,
-            PRODUCTS_MAX, Presence, UnseenAnswer,
+            PRODUCTS_MAX, Presence, Seen, UnseenAnswer,
         },
         uplink::TERMINALS_MAX,
     },
@@ -104,6 +104,7 @@ impl Terminal {
                 self.turn_away(now, peer, why, outputs);
                 return;
             }
+            let terminals = terminals.into_iter().map(|seen| (seen.peer, seen.name)).collect();
             self.reach(now, reach::Input::Sees { from: peer, terminals }, outputs);
         }
         if let Some(candidate) = candidate {
@@ -229,10 +230,10 @@ impl Terminal {
     }
 
     pub(super) fn spread_sees(&self, terminals: &[PeerId], outputs: &mut Vec<Output>) {
-        outputs.extend(self.admitted().map(|peer| {
-            let sees = Some(terminals.iter().copied().take(TERMINALS_MAX).collect());
-            send(peer, &Frame { sees, ..Frame::default() })
-        }));
+        let seen = |peer: &PeerId| Some(Seen { peer: *peer, name: self.name_of(peer)? });
+        let seen: Vec<Seen> = terminals.iter().filter_map(seen).take(TERMINALS_MAX).collect();
+        let frame = Frame { sees: Some(seen), ..Frame::default() };
+        outputs.extend(self.admitted().map(|peer| send(peer, &frame)));
     }
 
     pub(super) fn admitted(&self) -> impl Iterator<Item = PeerId> {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use storemesh_keys::PeerId;
+use storemesh_keys::{Name, PeerId};
 
 use crate::Instant;
 
@@ -33,7 +33,7 @@ pub(super) enum Input {
     /// A neighbour said to which terminals it is connected.
     Sees {
         from: PeerId,
-        terminals: Vec<PeerId>,
+        terminals: Vec<(PeerId, Name)>,
     },
     Tick,
 }
@@ -50,7 +50,7 @@ pub(super) struct Reach {
     here: BTreeSet<PeerId>,
     gateway: Option<PeerId>,
     /// By the gateway, when that is another terminal.
-    seen: BTreeSet<PeerId>,
+    seen: BTreeMap<PeerId, Name>,
     /// Those of `seen` that are not here, and since when.
     missing: BTreeMap<PeerId, Instant>,
     /// What is here has changed since it was told.
@@ -64,7 +64,7 @@ impl Reach {
             me,
             here: BTreeSet::new(),
             gateway: None,
-            seen: BTreeSet::new(),
+            seen: BTreeMap::new(),
             missing: BTreeMap::new(),
             untold: false,
             not_before: Instant(0),
@@ -90,13 +90,14 @@ impl Reach {
             }
             Input::Sees { from, terminals } => {
                 if self.gateway == Some(from) {
-                    self.seen = terminals.into_iter().filter(|peer| *peer != self.me).collect();
+                    self.seen =
+                        terminals.into_iter().filter(|(peer, _)| *peer != self.me).collect();
                 }
             }
             Input::Tick => {}
         }
-        self.missing.retain(|peer, _| self.seen.contains(peer) && !self.here.contains(peer));
-        for peer in self.seen.difference(&self.here) {
+        self.missing.retain(|peer, _| self.seen.contains_key(peer) && !self.here.contains(peer));
+        for peer in self.seen.keys().filter(|peer| !self.here.contains(peer)) {
             self.missing.entry(*peer).or_insert(now);
         }
         if now < self.deadline() {
@@ -114,17 +115,19 @@ impl Reach {
         if tells { self.not_before } else { Instant::NEVER }
     }
 
-    /// Terminals that the gateway reaches and this one does not.
-    pub(super) fn apart(&self, now: Instant) -> impl Iterator<Item = PeerId> {
-        let long = move |since: &Instant| *since + APART_AFTER <= now;
-        self.missing.iter().filter(move |(_, since)| long(since)).map(|(peer, _)| *peer)
+    /// Terminals that the gateway reaches and this one does not, by the names it gave them.
+    pub(super) fn apart(&self, now: Instant) -> impl Iterator<Item = (PeerId, &Name)> {
+        let long = move |peer: &PeerId| {
+            self.missing.get(peer).is_some_and(|since| *since + APART_AFTER <= now)
+        };
+        self.seen.iter().filter(move |(peer, _)| long(peer)).map(|(peer, name)| (*peer, name))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::peer;
+    use crate::fixtures::{name, peer};
 
     const START: Instant = Instant(0);
 
@@ -134,15 +137,19 @@ mod tests {
         for input in [
             Input::Gateway(Some(peer(2))),
             Input::NeighbourUp(peer(2)),
-            Input::Sees { from: peer(2), terminals: vec![peer(1), peer(3)] },
+            Input::Sees { from: peer(2), terminals: seen(&[1, 3]) },
         ] {
             assert_eq!(reach.handle(START, input), None);
         }
         reach
     }
 
+    fn seen(terminals: &[u8]) -> Vec<(PeerId, Name)> {
+        terminals.iter().map(|n| (peer(*n), name(&format!("till-{n}")))).collect()
+    }
+
     fn apart(reach: &Reach, now: Instant) -> Vec<PeerId> {
-        reach.apart(now).collect()
+        reach.apart(now).map(|(peer, _)| peer).collect()
     }
 
     #[test]
@@ -175,7 +182,7 @@ mod tests {
     #[test]
     fn nobody_but_the_gateway_is_believed() {
         let mut reach = told();
-        let sees = Input::Sees { from: peer(4), terminals: vec![peer(5)] };
+        let sees = Input::Sees { from: peer(4), terminals: seen(&[5]) };
         assert_eq!(reach.handle(START, sees), None);
         assert_eq!(apart(&reach, START + APART_AFTER), [peer(3)]);
     }

@@ -93,7 +93,7 @@ pub struct NeighbourRelease {
 #[derive(Clone, Debug)]
 pub struct ApartView {
     pub peer: PeerId,
-    pub name: Option<Name>,
+    pub name: Name,
 }
 
 #[derive(Clone, Debug)]
@@ -263,7 +263,7 @@ impl Terminal {
 
     fn apart_views(&self, now: Instant) -> Vec<ApartView> {
         let apart = self.reach.apart(now);
-        apart.map(|peer| ApartView { peer, name: self.name_of(&peer) }).collect()
+        apart.map(|(peer, name)| ApartView { peer, name: name.clone() }).collect()
     }
 
     /// As its certificate or HQ has said, now or before.

@@ -10,7 +10,7 @@ use crate::{
     fixtures::{lease, name, signer},
     wire::{
         self,
-        mesh::{Frame, Listen},
+        mesh::{Frame, Listen, Seen},
         uplink::TERMINALS_MAX,
     },
 };
@@ -50,6 +50,10 @@ fn terminal(n: u8, store: &str) -> Terminal {
 
 fn at(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 7410))
+}
+
+fn seen(peer: PeerId) -> Seen {
+    Seen { peer, name: name("till") }
 }
 
 fn frames(outputs: &[Output]) -> Vec<Frame> {
@@ -135,7 +139,7 @@ fn whom_the_gateway_sees_is_said_in_status_when_we_do_not() {
     let lease = Some(lease(1, two.me).into_signed());
     _ = say(&mut one, two.me, &Frame { lease, ..Frame::default() });
     let other = key(3).peer_id();
-    let sees = Some(vec![one.me, other]);
+    let sees = Some(vec![seen(one.me), seen(other)]);
     assert!(say(&mut one, two.me, &Frame { sees, ..Frame::default() }).is_empty());
     assert!(one.status(NOW).apart.is_empty(), "it may be about to come");
     let later = NOW + std::time::Duration::from_secs(10);
@@ -146,7 +150,7 @@ fn whom_the_gateway_sees_is_said_in_status_when_we_do_not() {
 #[test]
 fn a_neighbour_that_sees_more_than_a_store_can_have_is_turned_away() {
     let (mut one, two) = met();
-    let sees = Some((0..=TERMINALS_MAX).map(|_| key(3).peer_id()).collect());
+    let sees = Some((0..=TERMINALS_MAX).map(|_| seen(key(3).peer_id())).collect());
     let outputs = say(&mut one, two.me, &Frame { sees, ..Frame::default() });
     assert!(outputs.iter().any(|output| matches!(output, Output::Close { .. })), "{outputs:?}");
 }

@@ -75,7 +75,7 @@ pub struct Frame {
     /// [`TERMINALS_MAX`](super::uplink::TERMINALS_MAX); replaces what it said before. Said by the
     /// gateway alone.
     #[n(12)]
-    pub sees: Option<Vec<PeerId>>,
+    pub sees: Option<Vec<Seen>>,
 }
 
 /// The lease holder's word that it does not reach HQ.
@@ -133,6 +133,16 @@ pub struct UnseenAnswer {
 pub struct Listen {
     #[cbor(n(0), with = "addr")]
     pub addresses: Vec<SocketAddr>,
+}
+
+/// A terminal that the sender has let in.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Seen {
+    #[n(0)]
+    pub peer: PeerId,
+    #[n(1)]
+    pub name: Name,
 }
 
 /// Who I am, and where else I can be reached, the best address first.

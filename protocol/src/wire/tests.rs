@@ -77,8 +77,8 @@ fn frames_of_the_mesh() {
         &mesh::Frame { listen: Some(listen()), ..frame() },
         "a107a100826d31302e302e302e313a37343130675b3a3a315d3a31",
     );
-    let sees = Some(vec![peer(7)]);
-    golden(&mesh::Frame { sees, ..frame() }, &format!("a10c815820{sevens}"));
+    let sees = Some(vec![mesh::Seen { peer: peer(7), name: name("t") }]);
+    golden(&mesh::Frame { sees, ..frame() }, &format!("a10c81a2005820{sevens}016174"));
     let candidate = Some(Candidate {
         wired: true,
         mains: false,

@@ -44,7 +44,7 @@ impl Status {
 /// A terminal that the gateway reaches and this one does not, and why.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Apart {
-    pub name: Option<String>,
+    pub name: String,
     pub note: String,
 }
 
