@@ -18,6 +18,8 @@ use storemesh_sim::live::{
 use storemesh_tests::require;
 
 const PORT: u16 = 9;
+/// Of 1,028 bytes with their headers, 1,042 with Ethernet's; 32 KiB of them may pass a rate at once.
+const PACKETS: u64 = 100;
 /// The first packet waits until the other machine's hardware address is known.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// What comes at all comes within some milliseconds.
@@ -99,8 +101,6 @@ fn isolated_terminals_reach_only_those_that_are_not() -> Result<()> {
 #[test]
 fn a_rate_holds_and_the_interface_counts_every_packets_header() -> Result<()> {
     require!(netns);
-    // 100 packets of 1,028 bytes with their headers, 1,042 with Ethernet's, of which 32 KiB may go at once.
-    const PACKETS: u64 = 100;
     let lan = Lan::lay(&["t1"], Wan { down: Shape::default(), up: Shape::mbit(2.0) })?;
     let [one, hq] = &sockets(&lan, &["t1"])?[..] else { anyhow::bail!("two") };
     assert!(heard(one, lan.hq_address(), hq, HEARD_WITHIN)?);
