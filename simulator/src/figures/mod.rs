@@ -17,6 +17,8 @@ mod scale;
 mod memory;
 
 mod failover;
+mod kill_resume;
+
 mod join;
 
 mod harness;
@@ -43,6 +45,7 @@ const FAMILIES: &[&Family] = &[
     &join::HQ_LIST,
     &failover::KILL,
     &failover::REFETCHED,
+    &kill_resume::KILL_RESUME,
 ];
 
 /// In the source tree.

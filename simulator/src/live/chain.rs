@@ -92,6 +92,11 @@ impl Chain<Lan> {
     pub fn start(&mut self) -> Result<()> {
         each(&mut self.terminals, |terminal| terminal.start_with([] as [&str; 0]))
     }
+
+    /// Starts one of them.
+    pub fn start_one(&mut self, index: usize) -> Result<()> {
+        self.terminals[index].start_with([] as [&str; 0])
+    }
 }
 
 impl<L> Chain<L> {

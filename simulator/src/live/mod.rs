@@ -14,6 +14,9 @@ pub mod failover;
 pub mod status;
 pub mod tree;
 
+pub mod kills;
+pub mod pieces;
+
 pub mod programs;
 
 pub mod child;
