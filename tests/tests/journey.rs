@@ -123,8 +123,15 @@ fn hq_may_be_killed_and_come_back_in_the_middle_of_a_release() -> Result<()> {
     let published = shop.publish(&directory, "1.0")?;
     under_way(&shop)?;
     shop.chain.hq.kill();
+    // Long enough that the store knows.
+    thread::sleep(Duration::from_secs(2));
     shop.chain.serve_again()?;
-    shop.arrived(&directory, &published)?;
+    let releases = shop.arrived(&directory, &published)?;
+    // What HQ had sent before is not asked for again; what was on its way may come twice.
+    let moved = published.moved_bytes;
+    assert!(from_hq(&releases) <= moved * 102 / 100, "{releases:#?}");
+    let carried = shop.chain.wan.down().bytes();
+    assert!(carried <= moved * 110 / 100 + 1_000_000, "{carried} on the line for {moved}");
     Ok(())
 }
 
