@@ -31,7 +31,8 @@ use storemesh_host::{
 
 use crate::live::{stop, tie};
 
-/// Publishes a directory to a store of real programs on this machine and checks what arrives
+/// Publishes two versions to a store of real programs on this machine, kills its gateway in the middle
+/// of the second, and checks what arrives
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// How many terminals the store has, 1 to 50
@@ -47,7 +48,8 @@ pub struct Args {
     #[arg(long, value_name = "V1")]
     pub dir: Option<PathBuf>,
 
-    /// The next version of that directory [default for the programs: a rebuild as another version]
+    /// The next version of that directory, in whose middle the gateway is killed [default for the
+    /// programs: a rebuild as another version]
     #[arg(long, value_name = "V2", requires = "dir")]
     pub next: Option<PathBuf>,
 

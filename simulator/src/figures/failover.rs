@@ -1,8 +1,8 @@
 //! How soon a store has another gateway when its own is lost, and what that costs the line.
 //!
 //! A store of five behind a line of its own loses its gateway again and again, each time at another
-//! moment of the terminals' beats; the lost one is brought back, and the next loss waits until the
-//! mesh is whole. The clock is ours: it runs from just before the loss until another terminal's status
+//! moment of the terminals' beats, by `kill -9` or by dropping every packet from and to its machine;
+//! the lost one is brought back, and the next loss waits until the mesh is whole. The clock is ours: it runs from just before the loss until another terminal's status
 //! says that it is the gateway with HQ on the line, so it counts some milliseconds too many.
 //!
 //! What crossed the line again is told chunk by chunk from the programs' logs ([`books`]).
@@ -24,6 +24,7 @@ use crate::live::{
     books::{After, Away, Books, Mark},
     chain::Chain,
     failover::{gateway, next_gateway},
+    lan::Lan,
     link::Shape,
     programs::Programs,
     relay::Wan,
@@ -34,6 +35,11 @@ use crate::live::{
 pub(crate) const KILL: Family = Family {
     figures: &[Promise { name: "failover_kill", unit: "s", target: TARGET }],
     measure: |setup| kill(setup.programs),
+};
+
+pub(crate) const DROP: Family = Family {
+    figures: &[Promise { name: "failover_drop", unit: "s", target: TARGET }],
+    measure: |setup| drop_packets(setup.programs),
 };
 
 pub(crate) const REFETCHED: Family = Family {
@@ -52,12 +58,16 @@ const WORST_S_MAX: f64 = 10.0;
 const TERMINALS: usize = 5;
 const LOSSES: usize = 20;
 
-/// A line that a shop may have; both ways together a round trip takes twice this.
+/// A line that a shop may have; a round trip takes twice the delay, where there is one.
 const WAN_MBIT: f64 = 20.0;
 const WAN_DELAY: Duration = Duration::from_millis(15);
 
 /// Far beyond the target: a figure that is missed is still a figure.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A node takes a connection that ends sooner than five seconds for one that never worked, and dials
+/// ever more slowly. A LAN that is cut every few seconds would be another measurement.
+const LASTING: Duration = Duration::from_secs(6);
 
 /// Losses come at random within this time of a whole mesh: longer than any beat or pause of a node.
 const SPREAD_MS: u32 = 1_500;
@@ -71,15 +81,41 @@ fn kill(programs: &Programs) -> anyhow::Result<Outcome> {
     let mut random = ChaCha8Rng::seed_from_u64(4);
     let mut seconds = Vec::new();
     for _ in 0..LOSSES {
-        let lost = whole(&chain)?;
-        stop::pause(Duration::from_millis((random.next_u32() % SPREAD_MS).into()))?;
+        let lost =
+            whole_for(&chain, Duration::from_millis((random.next_u32() % SPREAD_MS).into()))?;
         let killed = Instant::now();
         chain.terminals[lost].kill();
         seconds.push(until_replaced(&chain, lost, killed)?);
         chain.terminals[lost].start()?;
     }
     chain.stop()?;
-    Ok(Outcome::Measured(vec![reading(seconds, "kill -9 of the gateway")]))
+    let what = format!("kill -9 of the gateway, {} ms each way to HQ", WAN_DELAY.as_millis());
+    Ok(Outcome::Measured(vec![reading(seconds, &what)]))
+}
+
+/// The gateway itself lives on, and no socket of anybody hears of it.
+fn drop_packets(programs: &Programs) -> anyhow::Result<Outcome> {
+    if let Some(missing) = Lan::missing() {
+        return Ok(Outcome::NotMeasured(format!("needs {missing}")));
+    }
+    let folder = tempfile::tempdir()?;
+    let mut chain = Chain::open_on_lan(programs, folder.path(), Wan::mbit(WAN_MBIT), TERMINALS)?;
+    chain.join()?;
+    chain.start()?;
+    let mut random = ChaCha8Rng::seed_from_u64(6);
+    let mut seconds = Vec::new();
+    for _ in 0..LOSSES {
+        let some_more = Duration::from_millis((random.next_u32() % SPREAD_MS).into());
+        let lost = whole_for(&chain, LASTING + some_more)?;
+        let name = chain.terminals[lost].name();
+        let cut = Instant::now();
+        chain.wan.cut(name)?;
+        seconds.push(until_replaced(&chain, lost, cut)?);
+        chain.wan.restore(name)?;
+    }
+    chain.stop()?;
+    let what = "every packet of the gateway dropped, each terminal in its own network namespace";
+    Ok(Outcome::Measured(vec![reading(seconds, what)]))
 }
 
 fn refetched(setup: &Setup<'_>) -> anyhow::Result<Outcome> {
@@ -134,21 +170,28 @@ fn open(programs: &Programs, folder: &Path) -> anyhow::Result<Chain> {
     Ok(chain)
 }
 
+/// The gateway of a mesh that is whole, and was that time ago; it may have been another one then.
+fn whole_for<L>(chain: &Chain<L>, time: Duration) -> anyhow::Result<usize> {
+    whole(chain)?;
+    stop::pause(time)?;
+    whole(chain)
+}
+
 /// Waits until all terminals know each other and agree on a gateway, and says which it is.
-fn whole(chain: &Chain) -> anyhow::Result<usize> {
+fn whole<L>(chain: &Chain<L>) -> anyhow::Result<usize> {
     let statuses = chain.meet(PATIENCE)?;
     gateway(&statuses).context("a store that has met has a gateway")
 }
 
-fn until_replaced(chain: &Chain, lost: usize, since: Instant) -> anyhow::Result<f64> {
+fn until_replaced<L>(chain: &Chain<L>, lost: usize, since: Instant) -> anyhow::Result<f64> {
     stop::until("another terminal being the gateway", PATIENCE, || {
         Ok(next_gateway(&chain.terminals, lost)?.map(|_| since.elapsed().as_secs_f64()))
     })
 }
 
 /// Until HQ has sent the gateway that much of the release, or it has all of it. Returns its PeerId.
-fn until_fetched(
-    chain: &Chain,
+fn until_fetched<L>(
+    chain: &Chain<L>,
     gateway: usize,
     published: &Published,
     bytes: u64,
@@ -166,7 +209,11 @@ fn until_fetched(
     })
 }
 
-fn until_all_run(chain: &Chain, published: &Published, directory: &Path) -> anyhow::Result<()> {
+fn until_all_run<L>(
+    chain: &Chain<L>,
+    published: &Published,
+    directory: &Path,
+) -> anyhow::Result<()> {
     let Published { product, version, .. } = published;
     for terminal in &chain.terminals {
         let name = terminal.name();
@@ -192,8 +239,7 @@ fn release(folder: &Path, number: usize, random: &mut ChaCha8Rng) -> anyhow::Res
 fn reading(seconds: Vec<f64>, what: &str) -> Reading {
     let worst = seconds.iter().copied().fold(0.0, f64::max);
     let how = format!(
-        "{what} of {TERMINALS} terminals behind {WAN_MBIT} Mbit/s and {} ms each way, {} times: {}",
-        WAN_DELAY.as_millis(),
+        "{what}, {TERMINALS} terminals behind {WAN_MBIT} Mbit/s, {} times: {}",
         seconds.len(),
         in_words(&seconds),
     );

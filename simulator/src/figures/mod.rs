@@ -44,6 +44,7 @@ const FAMILIES: &[&Family] = &[
     &join::MDNS,
     &join::HQ_LIST,
     &failover::KILL,
+    &failover::DROP,
     &failover::REFETCHED,
     &kill_resume::KILL_RESUME,
 ];

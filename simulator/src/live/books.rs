@@ -81,14 +81,14 @@ pub struct After {
 }
 
 impl Mark {
-    pub fn now(chain: &Chain) -> Result<Self> {
+    pub fn now<L>(chain: &Chain<L>) -> Result<Self> {
         let terminals = chain.terminals.iter().map(|terminal| length(&terminal.log()));
         Ok(Self { hq: length(&chain.hq.log())?, terminals: terminals.collect::<Result<_>>()? })
     }
 }
 
 impl Books {
-    pub fn read(chain: &Chain) -> Result<Self> {
+    pub fn read<L>(chain: &Chain<L>) -> Result<Self> {
         let sent = lines(&chain.hq.log())?.into_iter().filter_map(|(at, line)| {
             Some(Sent { at, peer: line.peer?, chunk: line.chunk, bytes: line.bytes })
         });
