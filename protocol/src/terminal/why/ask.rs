@@ -330,7 +330,7 @@ impl Terminal {
             failures: search.failures,
             was_here: search.was_here,
         });
-        let is_apart = self.reach.apart(now).any(|other| other == peer);
+        let is_apart = self.reach.apart(now).any(|(other, _)| other == peer);
         let gateway = self.gateway.facts().holder.filter(|_| is_apart);
         let apart = gateway.map(|(holder, _)| self.called(&holder));
         let hq_list = self.hq_list;
