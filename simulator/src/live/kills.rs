@@ -116,12 +116,10 @@ impl Told {
         manifest_bytes: &mut Option<u64>,
     ) {
         let life = self.held.len();
+        let mut unknown = 0;
         if ["fetching", "activating", "running"].contains(&seen.phase.as_str()) {
             self.fetching += 1;
-            let unknown = pieces.bytes(before).saturating_sub(seen.bytes_local);
-            self.count(unknown, || {
-                format!("life {life} did not find what the disk held: {seen:?}")
-            });
+            unknown = pieces.bytes(before).saturating_sub(seen.bytes_local);
         }
         let gained = pieces.bytes(after.difference(before));
         // The manifest is no part of the directory, and is fetched once.
@@ -130,17 +128,15 @@ impl Told {
         let of_manifest = fetched.saturating_sub(gained).min(*manifest);
         *manifest -= of_manifest;
         let again = fetched.saturating_sub(gained + of_manifest);
-        self.count(again, || {
-            format!("life {life} fetched more than the {gained} gained: {seen:?}")
-        });
         let lost = pieces.bytes(before.difference(after));
-        self.count(lost, || format!("in life {life} the disk lost what it held"));
-    }
-
-    fn count(&mut self, bytes: u64, why: impl FnOnce() -> String) {
-        if bytes > 0 {
-            self.refetched += bytes;
-            self.why.push(format!("{bytes} bytes: {}", why()));
+        // What was not found is what is then fetched again, or still lacks when the life ends.
+        let twice = unknown.max(again + lost);
+        if twice > 0 {
+            self.refetched += twice;
+            self.why.push(format!(
+                "life {life}: {unknown} bytes on disk were not counted, {again} fetched beyond the \
+                 {gained} gained, {lost} lost; {seen:?}"
+            ));
         }
     }
 
