@@ -28,7 +28,7 @@ const KEPT_BYTES_MAX: usize = 4096;
 /// No input is longer, unless a seed is: the largest frame of a mesh.
 const INPUT_MAX: usize = 64 << 10;
 /// For cutting one input down: else a slow target's campaign is spent on nothing else.
-const TRIES_MAX: u32 = 100;
+const CUTTING: Duration = Duration::from_millis(100);
 /// What the harness itself and its thread may take meanwhile.
 const SLACK: usize = 256 << 10;
 
@@ -129,11 +129,10 @@ impl<F: Fn(&[u8]) -> String> Target<'_, F> {
 
     /// Shorter, with the same answer.
     fn cut_down(&self, mut input: Vec<u8>, answer: &str) -> Vec<u8> {
-        let (mut step, mut tries) = (input.len() / 2, 0);
+        let (mut step, began) = (input.len() / 2, Instant::now());
         while step > 0 {
             let mut at = 0;
-            while at + step <= input.len() && tries < TRIES_MAX {
-                tries += 1;
+            while at + step <= input.len() && began.elapsed() < CUTTING {
                 let shorter = [&input[..at], &input[at + step..]].concat();
                 if kind(&self.once(&shorter)) == answer {
                     input = shorter;
