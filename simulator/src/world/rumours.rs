@@ -5,6 +5,7 @@
 //! - A terminal of another store hears one hello on each connection and nothing else, is never
 //!   admitted, and never asked for anything.
 //! - Nobody tells of an older lease than it has told of.
+//! - Nobody sends more than [`FRAMES_A_SECOND`]: words must not go in circles.
 //! - What was asked for twice and came is cancelled at once where it has not come from.
 
 use std::collections::BTreeSet;
@@ -18,6 +19,10 @@ use storemesh_protocol::{
 };
 
 use super::World;
+
+/// To all neighbours together. Each of fifty may hear of chunks twenty times a second, and of how the
+/// sender is twice; and as much again twice over, for one that has slept.
+const FRAMES_A_SECOND: u32 = 3000;
 
 impl World {
     /// Of a list of some release, the chunk at that place.
@@ -50,6 +55,15 @@ impl World {
     }
 
     pub(super) fn watch_frame(&mut self, t: usize, peer: PeerId, bytes: &[u8]) {
+        let second = self.now().as_secs();
+        let program = self.hosts[t].program.as_mut().expect("it runs");
+        if program.spoke.0 != second {
+            program.spoke = (second, 0);
+        }
+        program.spoke.1 += 1;
+        if program.spoke.1 > FRAMES_A_SECOND {
+            self.break_rule(t, format!("sends {FRAMES_A_SECOND} frames in a second"));
+        }
         let Ok(frame) = wire::decode::<Frame>(bytes) else {
             self.break_rule(t, "sends a frame that nobody can read".to_owned());
             return;

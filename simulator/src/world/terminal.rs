@@ -91,6 +91,8 @@ pub(super) struct Program {
     pub(super) asked: BTreeMap<Source, BTreeMap<ChunkId, u32>>,
     /// For the rules (`rumours`): what each neighbour has told of its chunks.
     pub(super) told: BTreeMap<PeerId, BTreeMap<ListId, BTreeSet<u32>>>,
+    /// For the rules (`rumours`): frames sent in this second.
+    pub(super) spoke: (u64, u32),
     /// The newest lease for the whole store that it has told of.
     pub(super) told_lease: (u64, u64),
     pub(super) shunned: BTreeSet<PeerId>,
@@ -140,6 +142,7 @@ impl World {
             offers: BTreeMap::new(),
             asked: BTreeMap::new(),
             told: BTreeMap::new(),
+            spoke: (0, 0),
             told_lease: (0, 0),
             shunned: BTreeSet::new(),
             offered: None,
