@@ -161,7 +161,8 @@ fn parts_that_meet_by_way_of_others_are_one_for_hq() {
         let other = (1..3).find(|t| *t != gateway).unwrap();
         store.fault(Fault::Split { store: 0, mask: 1 << other, wan_to_all: true });
         let own = |w: &World| w.gateway_seen_by(other).is_some_and(|(_, part)| part != 0);
-        let took = store.run_to(GATEWAY_OF_A_PART, own);
+        // The wired one had said that it sees the gateway: HQ is asked again after 15 s.
+        let took = store.run_to(2 * GATEWAY_OF_A_PART, own);
         assert!(took.is_some(), "seed {seed}: {:?}", store.broken());
         store.fault(Fault::Split { store: 0, mask: 0, wan_to_all: true });
         // Once the wired one has met it, both gateways report that one.
