@@ -184,12 +184,17 @@ impl Plan {
     }
 
     fn kill_when_due(
-        &self,
+        &mut self,
         chain: &mut Chain,
         started: Instant,
     ) -> Result<(Stage, Option<String>)> {
         let gateway = &mut chain.terminals[self.gateway];
         let status = gateway.status()?;
+        if !status.is_gateway() {
+            // It has handed over to a better one.
+            self.gateway = failover::gateway(&chain.statuses()?).unwrap_or(self.gateway);
+            return Ok((Stage::Waiting, None));
+        }
         let release =
             status.release(&self.product).filter(|release| self.is_in_the_middle(release));
         let Some(release) = release.cloned() else { return Ok((Stage::Waiting, None)) };
