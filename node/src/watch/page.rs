@@ -25,7 +25,7 @@ const WHY_LINES_MAX: u16 = 7;
 const HEAD_LINES: u16 = 3;
 /// Columns for a terminal's name, and for its address: an IPv4 one with its port fits.
 const NAME: usize = 15;
-const ADDRESS: usize = 22;
+const ADDRESS: usize = 21;
 /// Between two bars on one line.
 const GAP: usize = 2;
 /// Room for ` 100%`.
@@ -153,7 +153,7 @@ fn up_color(status: &Status) -> Color {
 fn terminals<'a>(said: &Said, view: &View) -> Vec<Line<'a>> {
     let row = |name: &str, address: &str, by: &str, into: &str, out: &str, state: &str| {
         let (name, address) = (fit(name, NAME), fit(address, ADDRESS));
-        format!("{name:<NAME$} {address:<ADDRESS$} {by:<10} {into:>9} {out:>9}  {state}")
+        format!("{name:<NAME$} {address:<ADDRESS$} {by:<10} {into:>11} {out:>11} {state}")
     };
     let heads = row("", "address", "found by", "in", "out", "state");
     let mut lines = vec![Line::from(heads).style(dim())];
@@ -170,7 +170,7 @@ fn terminals<'a>(said: &Said, view: &View) -> Vec<Line<'a>> {
         let (state, style) = match (peer.connected, peer.gateway) {
             (true, true) => ("gateway", Style::new()),
             (true, false) => ("", Style::new()),
-            (false, true) => ("gateway, away", BAD.into()),
+            (false, true) => ("gw away", BAD.into()),
             (false, false) => ("away", dim()),
         };
         let (into, out) =

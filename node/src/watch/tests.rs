@@ -83,12 +83,12 @@ till-1 of store berlin-1                         storemesh 0.1.0, up 2 h, q ends
 gateway: till-2 (epoch 7)
 HQ: the gateway speaks with it
 ── terminals ───────────────────────────────────────────────────────────────────
-                address                found by          in       out  state
-till-1          10.0.0.1:7410          this one    2.3 MiB/s
-till-2          10.0.0.2:7410          mdns        2.3 MiB/s            gateway
-till-3          10.0.0.3:7410          mdns
-till-4          10.0.0.4:7410          mdns
-till-5          10.0.0.5:7410          mdns                            away
+                address               found by            in         out state
+till-1          10.0.0.1:7410         this one     2.3 MiB/s
+till-2          10.0.0.2:7410         mdns         2.3 MiB/s             gateway
+till-3          10.0.0.3:7410         mdns
+till-4          10.0.0.4:7410         mdns
+till-5          10.0.0.5:7410         mdns                               away
 ── releases ────────────────────────────────────────────────────────────────────
 pos 2.0 runs, 2.1 is wanted: fetching, 43 of 120 chunks
   3.8 MiB from HQ, 29.5 MiB from neighbours
