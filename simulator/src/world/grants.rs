@@ -142,7 +142,10 @@ impl World {
             && let Some(before) = program.offered.replace(now)
             && now < before + OFFERS_APART
         {
-            self.break_rule(t, format!("offers its lease again after {:?}", now - before));
+            self.break_rule(
+                t,
+                format!("offers its lease again after {:?}", now.saturating_sub(before)),
+            );
         }
     }
 }

@@ -96,6 +96,7 @@ pub struct Broken {
     pub concerned: Vec<String>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault that comes and goes by itself")]
 #[derive(Debug)]
 struct Store {
     name: Name,

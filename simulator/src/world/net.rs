@@ -266,8 +266,8 @@ impl World {
         let (a, b) = (conn.ends[0].node, conn.ends[1].node);
         let carries = [!conn.dead && self.reaches(b, a), !conn.dead && self.reaches(a, b)];
         let (now, delay) = (self.agenda.now(), self.delay(a, b));
-        for side in 0..2 {
-            if !carries[side] {
+        for (side, carries) in carries.into_iter().enumerate() {
+            if !carries {
                 self.goes_deaf(id, side);
                 continue;
             }

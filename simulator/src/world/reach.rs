@@ -4,6 +4,8 @@
 //! not heard, and a program that is stopped for a moment says nothing while its machine still takes
 //! in what comes. A connection is made only where packets go both ways.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "asks some events whose they are")]
+
 use std::{net::SocketAddr, time::Duration};
 
 use storemesh_protocol::terminal::Input;

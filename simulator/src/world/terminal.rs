@@ -32,6 +32,7 @@ pub(super) const BATCH_MAX: usize = 256;
 pub(super) const WAKE_UP: Duration = Duration::from_micros(50);
 
 /// A computer in a store.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault that comes and goes by itself")]
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) key: SecretKey,
