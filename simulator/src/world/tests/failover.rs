@@ -43,7 +43,7 @@ fn a_gateway_that_does_not_run_for_five_seconds_is_replaced_and_then_follows() {
         store.fault(Fault::Freeze(first));
         let took = taken_over(&mut store, first);
         assert!(took.is_some_and(|took| took < TAKE_OVER), "seed {seed}: {took:?}");
-        store.run(5 * SECOND - took.unwrap());
+        store.run((5 * SECOND).saturating_sub(took.unwrap()));
         let second = store.gateway(0);
         store.fault(Fault::Thaw(first));
         agrees_within(&mut store, 15 * SECOND);

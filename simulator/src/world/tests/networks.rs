@@ -40,7 +40,7 @@ fn a_terminal_with_another_address_is_back_within_fifteen_seconds() {
 
 /// What HQ could have sent in that time.
 fn capacity(store: &World, up: Duration) -> u64 {
-    store.stores[0].wan_down_lane.rate * up.as_millis() as u64 / 1000
+    store.stores[0].wan_down_lane.rate * u64::try_from(up.as_millis()).unwrap() / 1000
 }
 
 #[test]

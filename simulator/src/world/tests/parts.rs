@@ -21,7 +21,8 @@ impl Split {
         store.run(5 * SECOND);
         let gateway = store.gateway(0).unwrap();
         let others: Vec<usize> = (0..5).filter(|t| *t != gateway).collect();
-        let cut_off = [others[seed as usize % 4], others[(seed as usize + 1) % 4]];
+        let first = usize::try_from(seed % 4).unwrap();
+        let cut_off = [others[first], others[(first + 1) % 4]];
         let mut split = Self { store, gateway, cut_off };
         split.cut();
         split
@@ -78,7 +79,7 @@ fn a_part_that_stays_alone_for_ten_minutes_gets_a_release_by_itself() {
         let mut split = Split::new(seed);
         split.gets_a_gateway_within(GATEWAY_OF_A_PART);
         split.store.publish(CHUNKS, 0);
-        split.store.run(Duration::from_mins(10) - 2 * GATEWAY_OF_A_PART);
+        split.store.run(Duration::from_mins(10).saturating_sub(2 * GATEWAY_OF_A_PART));
         let cut_off = split.cut_off;
         let runs = |w: &World| cut_off.iter().all(|t| w.runs_what_is_wanted(*t));
         assert!(!runs(&split.store), "seed {seed}: too early");

@@ -5,7 +5,7 @@
 
 use super::*;
 
-const STORM: Duration = Duration::from_secs(60);
+const STORM: Duration = Duration::from_mins(1);
 
 #[track_caller]
 fn stands(plan: Plan, storm: Duration) {
