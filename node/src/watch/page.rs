@@ -168,6 +168,7 @@ fn terminals<'a>(said: &Said, view: &View) -> Vec<Line<'a>> {
     peers.sort_by_key(|(peer, _)| (!peer.connected, name_of(peer).to_owned()));
     for (peer, (into, out)) in peers {
         let (state, style) = match (peer.connected, peer.gateway) {
+            _ if peer.shunned => ("shunned", BAD.into()),
             (true, true) => ("gateway", Style::new()),
             (true, false) => ("", Style::new()),
             (false, true) => ("gw away", BAD.into()),

@@ -11,7 +11,8 @@ fn status(fetching: bool) -> Value {
     json!({
         "name": "till-1", "peer": "12D3KooWme", "store": "berlin-1", "chain": "c", "version": "0.1.0",
         "state": "running", "uplink": "none", "hq_not_reached": null, "neighbours": 3,
-        "gateway": { "peer": "12D3KooWp2", "name": "till-2", "epoch": 7, "part": 0, "me": false, "connected": true },
+        "gateway": { "peer": "12D3KooWp2", "name": "till-2", "epoch": 7, "part": 0, "me": false, "connected": true,
+            "shunned": false },
         "wired": true, "mains": true, "apart": [],
         "hq_addresses": ["hq.example:7400"], "hq_time_ms": 0, "certificate_until_ms": 0,
         "listen": ["10.0.0.1:7410"], "uptime_ms": 7_500_000, "first_neighbour_chunk_ms": null,
@@ -33,7 +34,7 @@ fn peer(n: u8, connected: bool, bytes: u64) -> Value {
     json!({
         "peer": format!("12D3KooWp{n}"), "name": format!("till-{n}"), "connected": connected,
         "address": format!("10.0.0.{n}:7410"), "found_by": "mdns", "gateway": n == 2,
-        "bytes_in": bytes, "bytes_out": 0, "releases": releases,
+        "shunned": false, "bytes_in": bytes, "bytes_out": 0, "releases": releases,
     })
 }
 
