@@ -173,7 +173,7 @@ impl Fetcher {
         let Some(length) = head.map_err(|_| late("an answer"))?? else { return Ok(None) };
         let place = self.place().await;
         let mut body = self.recent.buffer(length);
-        let held = {
+        let in_time = {
             let mut reading = pin!(bulk::take_body(input, &mut body));
             if let Ok(read) = timeout(self.patience.place, &mut reading).await {
                 read?;
@@ -185,7 +185,7 @@ impl Fetcher {
                 None
             }
         };
-        let place = match held {
+        let place = match in_time {
             Some(place) => place,
             None => self.place().await,
         };

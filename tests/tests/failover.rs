@@ -61,14 +61,14 @@ impl Lost {
             let held = living_hold(shop, gateway)?;
             Ok((held * 100 >= pieces.total() * HELD_PERCENT).then_some((gateway, held)))
         })?;
-        let lost = Self {
+        let before = Self {
             gateway,
             held,
             from_hq: from_hq(shop, gateway)?,
             line: shop.lan().wan()?.received,
         };
         lose(shop, gateway)?;
-        Ok(lost)
+        Ok(before)
     }
 
     /// The others have the release, one of them is the gateway, and the line carried what they lacked.

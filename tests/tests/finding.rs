@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use storemesh_sim::live::{chain::STORE, lan::Lan, relay::Wan, status::Peer, stop};
+use storemesh_sim::live::{
+    chain::STORE, lan::Lan, relay::Wan, status::Peer, stop, terminal::Terminal,
+};
 use storemesh_tests::{
     require,
     shop::{self, LanShop, MET_WITHIN},
@@ -101,7 +103,7 @@ fn the_mesh_and_the_uplink_are_back_when_addresses_have_changed() -> Result<()> 
             others.filter(|peer| peer.connected && peer.address.starts_with(&to)).count() == 2
         };
         stop::until("both others connected to the new address", BACK_WITHIN, || {
-            let peers = shop.chain.terminals.iter().map(|terminal| terminal.peers());
+            let peers = shop.chain.terminals.iter().map(Terminal::peers);
             let peers: Vec<_> = peers.collect::<Result<_>>()?;
             Ok(seen(&peers).then_some(()))
         })?;

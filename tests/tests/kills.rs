@@ -18,7 +18,6 @@ fn a_terminal_killed_at_twenty_random_moments_fetches_nothing_twice_that_it_had_
     require!(netns);
     // Another story each time; the one that fails is told again by writing its seed here.
     let seed = u64::from(std::process::id());
-    println!("seed {seed}");
     let mut shop = LanShop::running_on_lan(Wan::mbit(2.0 * PORT_MBIT), 3)?;
     let victim = shop.chain.statuses()?.iter().position(Status::is_gateway).context("a gateway")?;
     shop.lan().shape(shop.chain.terminals[victim].name(), Shape::mbit(PORT_MBIT))?;

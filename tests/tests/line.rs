@@ -88,7 +88,6 @@ fn a_terminal_on_a_slow_port_does_not_slow_the_others() -> Result<()> {
     let name = shop.chain.terminals[slow].name();
     shop.lan().shape(name, Shape::mbit(SLOW_PORT_MBIT))?;
     let with_slow = others_take("2.0", 13)?;
-    println!("{alike:?} with ports alike, {with_slow:?} with a slow one");
     let behind = shop.chain.terminals[slow].status()?;
     assert!(!behind.runs(PRODUCT, "2.0"), "its port was not slow: {behind:#?}");
     assert!(with_slow <= alike * SLOWED_DOWN_MAX, "{with_slow:?} against {alike:?}");

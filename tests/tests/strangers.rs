@@ -128,6 +128,7 @@ async fn stranger(
     let address = Multiaddr::from(to.ip()).with(Protocol::Tcp(to.port()));
     swarm.dial(DialOpts::unknown_peer_id().address(address).build())?;
     let mut control = swarm.behaviour().new_control();
+    #[expect(clippy::wildcard_enum_match_arm, reason = "waits for two of libp2p's events")]
     let met = timeout(HUNG_UP_WITHIN, async {
         loop {
             match swarm.select_next_some().await {
@@ -218,7 +219,9 @@ fn foreign() -> (SecretKey, HqSigned<Certificate>) {
 
 fn random_key() -> SecretKey {
     let mut seed = [0; 32];
-    seed.iter_mut().for_each(|byte| *byte = rand_byte());
+    for byte in &mut seed {
+        *byte = rand_byte();
+    }
     SecretKey::from_seed(seed)
 }
 

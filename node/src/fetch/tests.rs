@@ -55,8 +55,8 @@ impl Scene {
         F: Future<Output = ()> + Send + 'static,
     {
         let (fetches, wanted) = mpsc::channel(64);
-        let fetcher = self.fetcher.clone();
-        tokio::spawn(fetcher.run(wanted, move || {
+        let asking = self.fetcher.clone();
+        tokio::spawn(asking.run(wanted, move || {
             let (near, far) = duplex(4096);
             tokio::spawn(source(far));
             async move { Ok(tokio::io::split(near)) }
@@ -67,11 +67,12 @@ impl Scene {
     /// What the composite hears next.
     async fn heard(&mut self) -> (ChunkId, Result<u32, FetchError>) {
         let event = timeout(SOON, self.events.recv()).await.expect("nothing was heard").unwrap();
-        match event {
-            Event::Input(Input::Fetched { chunk, bytes, .. }) => (chunk, Ok(bytes)),
-            Event::Input(Input::NotFetched { chunk, why, .. }) => (chunk, Err(why)),
-            other => panic!("{other:?}"),
+        let Event::Input(input) = event else { panic!("{event:?}") };
+        if let Input::Fetched { chunk, bytes, .. } = input {
+            return (chunk, Ok(bytes));
         }
+        let Input::NotFetched { chunk, why, .. } = input else { panic!("{input:?}") };
+        (chunk, Err(why))
     }
 
     /// One chunk asked of a source of this kind.

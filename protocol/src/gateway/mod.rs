@@ -87,6 +87,8 @@ pub(crate) enum Input {
     },
     /// What this machine is connected to.
     Hardware(Hardware),
+    /// Whether what HQ wants finds no room on this terminal's disk.
+    NoRoom(bool),
     /// What HQ's chunks come with.
     Rate(u64),
     /// A neighbour that holds the lease would rather see this terminal hold it.
@@ -222,6 +224,7 @@ impl Gateway {
                 }
             }
             Input::Hardware(hardware) => self.order.hardware(hardware),
+            Input::NoRoom(no_room) => self.order.no_room(no_room),
             Input::Rate(bytes_per_s) => self.order.rate(bytes_per_s),
             Input::Offered(peer) => {
                 if self.holder() == Some(peer) && self.uplink == Uplink::Closed {

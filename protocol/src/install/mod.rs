@@ -268,6 +268,13 @@ impl Installer {
         self.products.iter()
     }
 
+    /// Whether something that is wanted finds no room on the disk.
+    pub(crate) fn lacks_room(&self) -> bool {
+        let stuck =
+            |product: &Product| product.job.as_ref().is_some_and(|job| job.phase == Phase::NoRoom);
+        self.products.values().any(stuck)
+    }
+
     /// Every statement of HQ on what it wants, the newest for each product.
     pub(crate) fn all_wanted(&self) -> impl Iterator<Item = &Verified<Wanted>> {
         self.products.values().filter_map(|product| product.wanted.as_ref())

@@ -391,6 +391,10 @@ impl Terminal {
                 install::Output::Event(event) => outputs.push(Output::Event(event)),
             }
         }
+        let no_room = self.installer.lacks_room();
+        if no_room != self.gateway.candidate(now).no_room {
+            self.gateway(now, gateway::Input::NoRoom(no_room), outputs);
+        }
         self.changed(now, outputs);
     }
 

@@ -100,6 +100,9 @@ pub struct Candidate {
     pub bytes_per_s: Option<u64>,
     #[n(4)]
     pub uptime_s: u32,
+    /// What HQ wants finds no room on its disk: it cannot fetch for the others either.
+    #[n(5)]
+    pub no_room: bool,
 }
 
 /// The lease holder's word that HQ will grant the lease to the receiver when it asks.

@@ -85,12 +85,14 @@ fn frames_of_the_mesh() {
         delay_ms: Some(40),
         bytes_per_s: None,
         uptime_s: 60,
+        no_room: true,
     });
-    golden(&mesh::Frame { candidate, ..frame() }, "a108a400f501f402182804183c");
+    golden(&mesh::Frame { candidate, ..frame() }, "a108a500f501f402182804183c05f5");
     golden(&mesh::Frame { offer: Some(Offer {}), ..frame() }, "a109a0");
     let ask_unseen = Some(AskUnseen { generation: 1, epoch: 2, challenge: 3 });
     golden(&mesh::Frame { ask_unseen, ..frame() }, "a10aa3000101020203");
-    golden(&mesh::Frame { unseen: Some(UnseenAnswer { word: None }), ..frame() }, "a10ba0");
+    let unseen = Some(UnseenAnswer { word: None });
+    golden(&mesh::Frame { unseen, ..frame() }, &["a1", "0b", "a0"].concat());
 }
 
 #[test]

@@ -72,13 +72,13 @@ pub fn during_download(
     for moment in moments {
         let hesitation = Duration::from_millis(chance.next_u64() % HESITATION_MS_MAX);
         let terminal = &mut chain.terminals[victim];
-        let mut seen = ReleaseStatus::default();
+        let mut release_seen = ReleaseStatus::default();
         let mut far_since = None;
         stop::until("the moment of the next kill", PROGRESS_WITHIN, || {
             if let Some(release) = terminal.status()?.release(product) {
-                seen = release.clone();
+                release_seen = release.clone();
             }
-            if seen.bytes_have >= moment {
+            if release_seen.bytes_have >= moment {
                 far_since.get_or_insert_with(Instant::now);
             }
             Ok(far_since.is_some_and(|since| since.elapsed() >= hesitation).then_some(()))
@@ -86,12 +86,12 @@ pub fn during_download(
         terminal.kill();
         let now = pieces.held(terminal, product)?;
         told.held.push(pieces.bytes(&now));
-        told.life(&pieces, (&held, &now), &seen, &mut manifest_bytes);
+        told.life(&pieces, (&held, &now), &release_seen, &mut manifest_bytes);
         held = now;
         chain.start_one(victim)?;
     }
     let terminal = &chain.terminals[victim];
-    let seen = stop::until("the release running after all kills", PROGRESS_WITHIN, || {
+    let release_seen = stop::until("the release running after all kills", PROGRESS_WITHIN, || {
         let status = terminal.status()?;
         let runs = status.runs(product, &published.version);
         Ok(status.release(product).cloned().filter(|_| runs))
@@ -99,9 +99,11 @@ pub fn during_download(
     let now = pieces.held(terminal, product)?;
     anyhow::ensure!(pieces.bytes(&now) == pieces.total(), "it runs and is not whole");
     // A life that began with everything in place may have nothing to say of how it came.
-    let began = seen.bytes_local + seen.bytes_from_hq + seen.bytes_from_neighbours > 0;
+    let began =
+        release_seen.bytes_local + release_seen.bytes_from_hq + release_seen.bytes_from_neighbours
+            > 0;
     if began {
-        told.life(&pieces, (&held, &now), &seen, &mut manifest_bytes);
+        told.life(&pieces, (&held, &now), &release_seen, &mut manifest_bytes);
     }
     Ok(told)
 }
@@ -112,19 +114,20 @@ impl Told {
         &mut self,
         pieces: &Pieces,
         (before, after): (&Held, &Held),
-        seen: &ReleaseStatus,
+        release_seen: &ReleaseStatus,
         manifest_bytes: &mut Option<u64>,
     ) {
         let life = self.held.len();
         let mut unknown = 0;
-        if ["fetching", "activating", "running"].contains(&seen.phase.as_str()) {
+        if ["fetching", "activating", "running"].contains(&release_seen.phase.as_str()) {
             self.fetching += 1;
-            unknown = pieces.bytes(before).saturating_sub(seen.bytes_local);
+            unknown = pieces.bytes(before).saturating_sub(release_seen.bytes_local);
         }
         let gained = pieces.bytes(after.difference(before));
         // The manifest is no part of the directory, and is fetched once.
-        let fetched = seen.bytes_from_hq + seen.bytes_from_neighbours;
-        let manifest = manifest_bytes.get_or_insert(seen.bytes_total.saturating_sub(self.total));
+        let fetched = release_seen.bytes_from_hq + release_seen.bytes_from_neighbours;
+        let manifest =
+            manifest_bytes.get_or_insert(release_seen.bytes_total.saturating_sub(self.total));
         let of_manifest = fetched.saturating_sub(gained).min(*manifest);
         *manifest -= of_manifest;
         let again = fetched.saturating_sub(gained + of_manifest);
@@ -135,7 +138,7 @@ impl Told {
             self.refetched += twice;
             self.why.push(format!(
                 "life {life}: {unknown} bytes on disk were not counted, {again} fetched beyond the \
-                 {gained} gained, {lost} lost; {seen:?}"
+                 {gained} gained, {lost} lost; {release_seen:?}"
             ));
         }
     }

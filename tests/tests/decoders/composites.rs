@@ -6,7 +6,7 @@
 //! neighbour is still connected.
 
 use core::net::SocketAddr;
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use storemesh_keys::{Enrolment, InvitationCode, SecretKey, Signed};
 use storemesh_protocol::{
@@ -76,7 +76,7 @@ impl Scene {
         scene.take(Input::DiskReady);
         let mut opened = false;
         for _ in 0..100 {
-            scene.now = scene.terminal.deadline(scene.now).min(scene.now + Duration::from_secs(60));
+            scene.now = scene.terminal.deadline(scene.now).min(scene.now + Duration::from_mins(1));
             let outputs = scene.terminal.handle(scene.now, Input::Tick);
             if outputs.iter().any(|output| matches!(output, Output::OpenUplink { .. })) {
                 opened = true;
@@ -102,13 +102,11 @@ impl Scene {
     fn take(&mut self, input: Input) {
         let outputs = self.terminal.handle(self.now, input);
         for output in outputs {
-            match output {
-                Output::Close { peer: closed, why } => {
-                    assert_ne!(closed, peer(HONEST), "{why}");
-                    self.said.push_str(&why);
-                }
-                Output::Reject { why, .. } => self.said.push_str(&why),
-                _ => {}
+            if let Output::Close { peer: closed, why } = &output {
+                assert_ne!(*closed, peer(HONEST), "{why}");
+            }
+            if let Output::Close { why, .. } | Output::Reject { why, .. } = output {
+                self.said.push_str(&why);
             }
             self.said.push(' ');
         }
@@ -250,7 +248,8 @@ fn a_terminal_that_joins_at_a_hostile_hq() {
         let mut said = String::new();
         _ = join.handle(JoinInput::UplinkUp { hq: hq_key() });
         for (_, bytes) in lines(input) {
-            said += &format!("{:?} ", join.handle(JoinInput::UplinkFrame(bytes.to_vec())));
+            let heard = join.handle(JoinInput::UplinkFrame(bytes.to_vec()));
+            write!(said, "{heard:?} ").expect("into a string");
         }
         said
     };

@@ -8,6 +8,8 @@
 //!
 //! Its results are noted in `docs/results/`.
 
+#![expect(clippy::unwrap_used, reason = "a panic here is the report, as in every test")]
+
 mod chain;
 mod composites;
 mod content;

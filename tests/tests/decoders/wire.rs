@@ -10,7 +10,7 @@ use storemesh_protocol::{
         CONTROL_MAX, REPORT_MAX, bulk, decode, encode,
         mesh::{
             self, AskUnseen, Candidate, Dark, Got, Have, Hello, Listen, Offer, Phase, Presence,
-            ProductState, UnseenAnswer,
+            ProductState, Seen, UnseenAnswer,
         },
         uplink::{
             self, AskLease, AskPart, Enrol, FromHq, GiveBack, Known, Refused, Report,
@@ -80,7 +80,9 @@ pub(crate) fn mesh_frames() -> Vec<mesh::Frame> {
         delay_ms: Some(40),
         bytes_per_s: Some(2_000_000),
         uptime_s: 600,
+        no_room: true,
     };
+    let seen = Seen { peer: peer(3), name: name("till-3") };
     vec![
         hello(4),
         frame(),
@@ -102,7 +104,7 @@ pub(crate) fn mesh_frames() -> Vec<mesh::Frame> {
             ..frame()
         },
         mesh::Frame { unseen: Some(UnseenAnswer { word: Some(unseen(4)) }), ..frame() },
-        mesh::Frame { sees: Some(vec![peer(3), peer(5)]), ..frame() },
+        mesh::Frame { sees: Some(vec![seen]), ..frame() },
     ]
 }
 
