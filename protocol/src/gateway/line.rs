@@ -69,7 +69,6 @@ impl Gateway {
         }
         if self.holder() == Some(self.me) {
             self.call_at = now + wait;
-            outputs.push(Output::TellDark);
         } else {
             if holds_part {
                 outputs.push(Output::TellDark);

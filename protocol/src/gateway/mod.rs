@@ -80,6 +80,8 @@ pub(crate) enum Input {
     NeighbourLost(PeerId),
     /// A neighbour says that it holds the lease but does not reach HQ.
     Dark(PeerId),
+    /// It does again.
+    Bright(PeerId),
     /// A neighbour says what it would be as the gateway.
     Candidate {
         peer: PeerId,
@@ -128,6 +130,8 @@ pub(crate) enum Output {
     Rest,
     /// Tell the neighbours that this terminal, which holds the lease, does not reach HQ.
     TellDark,
+    /// Tell them that it does again.
+    TellBright,
     /// Give the lease back to HQ, for this terminal to have it.
     GiveBack(Option<PeerId>),
     /// Tell this neighbour that HQ will grant it the lease.
@@ -161,6 +165,8 @@ pub(crate) struct Gateway {
     fetching: bool,
     /// The holder said that it does not reach HQ.
     holder_is_dark: bool,
+    /// The neighbours were told that this terminal, which holds the lease, does not reach HQ.
+    told_dark: bool,
     /// Since when no gateway is among the neighbours; none while one is, or this terminal is it.
     unserved: Option<Instant>,
     /// This neighbour has said that it sees the holder.
@@ -192,6 +198,7 @@ impl Gateway {
             bytes_from: now,
             fetching: false,
             holder_is_dark: false,
+            told_dark: false,
             unserved: Some(now),
             behind: None,
             split: None,
@@ -218,6 +225,7 @@ impl Gateway {
             Input::NeighbourUp(peer) => self.neighbour_up(now, peer, &mut outputs),
             Input::NeighbourLost(peer) => self.neighbour_lost(now, peer, &mut outputs),
             Input::Dark(peer) => self.dark(now, peer, &mut outputs),
+            Input::Bright(peer) => self.bright(now, peer, &mut outputs),
             Input::Candidate { peer, candidate } => {
                 if self.neighbours.contains(&peer) {
                     self.order.heard(now, peer, candidate);
@@ -321,6 +329,10 @@ impl Gateway {
 
     fn neighbour_up(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
         self.neighbours.insert(peer);
+        if self.holder() == Some(peer) {
+            // It says so again if it is.
+            self.holder_is_dark = false;
+        }
         // It may see the holder, and was not asked.
         let asking = self.split.take().is_some();
         if self.holds_part() && self.sees_the_holder() && !self.holder_is_dark {
@@ -353,6 +365,18 @@ impl Gateway {
         }
     }
 
+    fn bright(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
+        if self.holder() != Some(peer) {
+            return;
+        }
+        self.holder_is_dark = false;
+        if self.holds_part() {
+            self.end_part(now, outputs);
+        } else if self.uplink == Uplink::Closed {
+            self.call_at = Instant::NEVER;
+        }
+    }
+
     fn dark(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
         let served = self.is_served();
         if self.holder() == Some(peer) {
@@ -381,6 +405,15 @@ impl Gateway {
         if may_fetch != self.fetching {
             self.fetching = may_fetch;
             outputs.push(if may_fetch { Output::Serve } else { Output::Rest });
+        }
+        let dark = self.is_dark();
+        if std::mem::replace(&mut self.told_dark, dark) != dark {
+            outputs.extend(match (dark, self.holder() == Some(self.me)) {
+                (true, _) => Some(Output::TellDark),
+                (false, true) => Some(Output::TellBright),
+                // Another holds it by now.
+                (false, false) => None,
+            });
         }
         if self.speaks() && self.holder() == Some(self.me) {
             if let Some(better) = self.handover.look(now, &self.order) {

@@ -112,16 +112,21 @@ fn a_holder_that_loses_hq_calls_again_and_again_and_ever_less_often() {
     _ = gateway.handle(START, READY);
     _ = gateway.handle(START, told(1, 1, BY_HQ));
     let outputs = gateway.handle(START, Input::UplinkDown);
-    assert_eq!(outputs, [Output::TellDark, Output::Rest]);
+    assert_eq!(outputs, [Output::Rest, Output::TellDark]);
     let mut now = START;
     let mut last = now;
     for _ in 0..10 {
         last = now;
         now = gateway.deadline();
         assert_eq!(gateway.handle(now, Input::Tick), [Output::OpenUplink]);
-        assert_eq!(gateway.handle(now, Input::UplinkDown), [Output::TellDark]);
+        assert_eq!(gateway.handle(now, Input::UplinkDown), []);
     }
     assert_eq!(now - last, BACKOFF_MAX);
+    now = gateway.deadline();
+    assert_eq!(gateway.handle(now, Input::Tick), [Output::OpenUplink]);
+    _ = gateway.handle(now, READY);
+    let back = gateway.handle(now, told(1, 1, BY_HQ));
+    assert_eq!(back, [Output::Serve, Output::TellBright]);
 }
 
 #[test]
@@ -367,6 +372,18 @@ fn when_the_parts_meet_the_auxiliary_gateway_gives_way() {
     assert_eq!(outputs, [Output::TellDark, Output::CloseUplink]);
     assert!(!gateway.speaks());
     assert_eq!(gateway.deadline(), Instant::NEVER, "the store's own gateway is there");
+}
+
+#[test]
+fn when_the_stores_gateway_reaches_hq_again_the_auxiliary_one_gives_way() {
+    let (mut gateway, now) = part_gateway();
+    let part = Output::Ask;
+    // They met while the store's own had no line.
+    gateway.0.neighbours.insert(peer(9));
+    assert_eq!(gateway.handle(now, Input::Dark(peer(9))), [part]);
+    let outputs = gateway.handle(now, Input::Bright(peer(9)));
+    assert_eq!(outputs, [Output::TellDark, Output::CloseUplink]);
+    assert_eq!(gateway.0.gateway().map(|lease| lease.holder), Some(peer(9)));
 }
 
 #[test]

@@ -92,8 +92,11 @@ impl Terminal {
             }
             self.swarm(now, swarm::Input::Got { peer, list, chunks }, outputs);
         }
-        if dark.is_some() {
-            self.gateway(now, gateway::Input::Dark(peer), outputs);
+        if let Some(Dark { over }) = dark {
+            let bright = over == Some(true);
+            let dark = gateway::Input::Dark(peer);
+            let input = if bright { gateway::Input::Bright(peer) } else { dark };
+            self.gateway(now, input, outputs);
         }
         if let Some(Listen { addresses }) = listen {
             self.hear_listen(now, peer, addresses, outputs);
@@ -216,6 +219,11 @@ impl Terminal {
         outputs.extend(self.admitted().map(tell_dark));
     }
 
+    pub(super) fn spread_bright(&self, outputs: &mut Vec<Output>) {
+        let frame = Frame { dark: Some(Dark { over: Some(true) }), ..Frame::default() };
+        outputs.extend(self.admitted().map(|peer| send(peer, &frame)));
+    }
+
     pub(super) fn spread_lease(&self, lease: &Verified<Lease>, outputs: &mut Vec<Output>) {
         outputs.extend(self.admitted().map(|peer| tell_lease(peer, lease)));
     }
@@ -251,7 +259,7 @@ fn tell_lease(peer: PeerId, lease: &Verified<Lease>) -> Output {
 }
 
 fn tell_dark(peer: PeerId) -> Output {
-    send(peer, &Frame { dark: Some(Dark {}), ..Frame::default() })
+    send(peer, &Frame { dark: Some(Dark { over: None }), ..Frame::default() })
 }
 
 fn tell_candidate(peer: PeerId, candidate: Candidate) -> Output {

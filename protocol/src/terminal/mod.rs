@@ -328,6 +328,7 @@ impl Terminal {
                 gateway::Output::Serve => self.swarm(now, swarm::Input::HqUp, outputs),
                 gateway::Output::Rest => self.swarm(now, swarm::Input::HqDown, outputs),
                 gateway::Output::TellDark => self.spread_dark(outputs),
+                gateway::Output::TellBright => self.spread_bright(outputs),
                 gateway::Output::GiveBack(to) => outputs.push(uplink::give_back(to)),
                 gateway::Output::Offer(peer) => outputs.push(mesh::offer(peer)),
                 gateway::Output::TellCandidate(candidate) => {

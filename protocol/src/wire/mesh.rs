@@ -53,7 +53,7 @@ pub struct Frame {
     /// How the sender is, for the gateway to report.
     #[n(5)]
     pub presence: Option<Presence>,
-    /// I hold the lease, and do not reach HQ.
+    /// I hold the lease, and do not reach HQ, or do again.
     #[n(6)]
     pub dark: Option<Dark>,
     /// Where the sender listens from now on.
@@ -78,10 +78,13 @@ pub struct Frame {
     pub sees: Option<Vec<Seen>>,
 }
 
-/// The lease holder's word that it does not reach HQ.
+/// The lease holder's word that it does not reach HQ; with `over`, that it does again.
 #[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
 #[cbor(map)]
-pub struct Dark {}
+pub struct Dark {
+    #[n(0)]
+    pub over: Option<bool>,
+}
 
 /// What decides, in this order, which terminal of a store should be its gateway.
 #[derive(Clone, Copy, Debug, Default, Encode, Decode, PartialEq, Eq)]

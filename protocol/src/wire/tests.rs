@@ -72,7 +72,8 @@ fn frames_of_the_mesh() {
         &mesh::Frame { presence, ..frame() },
         "a105a10081a80063706f7301613202613103030404050506060703",
     );
-    golden(&mesh::Frame { dark: Some(Dark {}), ..frame() }, "a106a0");
+    golden(&mesh::Frame { dark: Some(Dark { over: None }), ..frame() }, "a106a0");
+    golden(&mesh::Frame { dark: Some(Dark { over: Some(true) }), ..frame() }, "a106a100f5");
     golden(
         &mesh::Frame { listen: Some(listen()), ..frame() },
         "a107a100826d31302e302e302e313a37343130675b3a3a315d3a31",
@@ -160,7 +161,7 @@ fn signed_parts_are_read_back_as_they_were() {
 fn an_old_reader_skips_what_a_newer_writer_adds() {
     // Part 99 of a later version, and field 7 of a part that is known.
     let frame = decode::<mesh::Frame>(&[0xa2, 0x06, 0xa1, 0x07, 0x01, 0x18, 0x63, 0x82, 1, 2]);
-    let dark = Some(Dark {});
+    let dark = Some(Dark { over: None });
     assert_eq!(frame.unwrap(), mesh::Frame { dark, ..mesh::Frame::default() });
 }
 

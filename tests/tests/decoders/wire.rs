@@ -95,7 +95,7 @@ pub(crate) fn mesh_frames() -> Vec<mesh::Frame> {
         mesh::Frame { have: Some(Have { list, chunks: Bits::full(1), more: None }), ..frame() },
         mesh::Frame { got: Some(Got { list: content, chunks: vec![0, 5, 300] }), ..frame() },
         mesh::Frame { presence: Some(presence()), ..frame() },
-        mesh::Frame { dark: Some(Dark {}), ..frame() },
+        mesh::Frame { dark: Some(Dark { over: None }), ..frame() },
         mesh::Frame { listen: Some(Listen { addresses: addresses() }), ..frame() },
         mesh::Frame { candidate: Some(candidate), ..frame() },
         mesh::Frame { offer: Some(Offer {}), ..frame() },
