@@ -50,6 +50,8 @@ fn a_store_that_is_well_says_so_and_one_that_is_not_says_why() -> Result<()> {
     shop.chain.terminals[1].kill();
     let silent = answered(&shop.chain.terminals[0], &["neighbour", &name], "neighbour.silent")?;
     assert!(silent.contains("was here"), "{silent}");
+    // If the killed one was the gateway, the other must have taken over before HQ goes.
+    answered(&shop.chain.terminals[0], &["gateway"], "gateway.this")?;
     shop.chain.hq.stop()?;
     let dark = answered(&shop.chain.terminals[0], &["gateway"], "gateway.dark")?;
     assert!(dark.contains("HQ does not answer at"), "{dark}");
