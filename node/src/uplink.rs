@@ -12,7 +12,7 @@ use futures::{
     FutureExt as _,
     future::{join_all, select_ok},
 };
-use quinn::{Connection, RecvStream, SendStream};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use storemesh_host::{
     frames::{read_frame, write_frame},
     quic,
@@ -101,10 +101,16 @@ impl Dialer {
             recent: self.recent.clone(),
         };
         let bulk = asking.run(wanted, || bulk_stream(&connection));
-        tokio::select! {
+        let ended = tokio::select! {
             ended = read(session, input, &self.inbox) => ended,
             ended = write(out, queue) => ended,
             ended = bulk => Ok(ended?),
+        };
+        match connection.close_reason() {
+            // It said so itself; what broke here because of it need not be told.
+            Some(ConnectionError::ApplicationClosed(_)) => Ok(()),
+            Some(ConnectionError::TimedOut) => bail!("HQ fell silent"),
+            Some(_) | None => ended,
         }
     }
 }
