@@ -304,6 +304,12 @@ impl Finder {
             spot.answered_by = Some(id);
             (spot.state, spot.failures) = (State::Connected(now), 0);
             self.found(now, id, address, FoundBy::Configured);
+            if !self.peers.contains_key(&id)
+                && let Some(spot) = self.configured.get_mut(&address)
+            {
+                // It is not kept, so nobody will say when it is lost.
+                spot.state = State::Idle(now + BACKOFF_MAX);
+            }
         }
     }
 

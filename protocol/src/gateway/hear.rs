@@ -17,12 +17,21 @@ impl Gateway {
         outputs: &mut Vec<Output>,
     ) {
         let (spoke, served) = (self.speaks(), self.is_served());
-        let newer = if lease.part == 0 { self.take_whole(lease) } else { self.take_part(lease) };
+        let (part, holder) = (lease.part, lease.holder);
+        if let ToldBy::Hq { .. } = told_by
+            && part == 0
+            && self.holds_part()
+        {
+            // Whoever holds an auxiliary lease is told of that one for as long as it stands.
+            self.drop_part();
+            outputs.extend(spoke.then_some(Output::TellDark));
+        }
+        let newer = if part == 0 { self.take_whole(lease) } else { self.take_part(lease, told_by) };
         if let Some(newer) = &newer {
             outputs.push(Output::Spread(newer.clone()));
         }
         match told_by {
-            ToldBy::Hq { challenge } => self.answered(now, challenge, outputs),
+            ToldBy::Hq { challenge } => self.answered(now, holder, challenge, outputs),
             ToldBy::Neighbour if newer.is_some() => self.passed_on(now, spoke, served, outputs),
             ToldBy::Neighbour => {}
         }
@@ -41,10 +50,17 @@ impl Gateway {
     }
 
     /// Notes an auxiliary lease, if it is news and for this part.
-    pub(super) fn take_part(&mut self, lease: Verified<Lease>) -> Option<Verified<Lease>> {
+    pub(super) fn take_part(
+        &mut self,
+        lease: Verified<Lease>,
+        told_by: ToldBy,
+    ) -> Option<Verified<Lease>> {
         let whole = self.lease.as_ref()?;
         let known = self.part.as_ref();
-        let newer = whole.order() < lease.order()
+        // What has ended may still be on its way from neighbour to neighbour.
+        let ended = told_by == ToldBy::Neighbour && lease.epoch <= self.ended;
+        let newer = !ended
+            && whole.order() < lease.order()
             && known.is_none_or(|known| known.order() < lease.order());
         // Where the store's own gateway is seen, no other counts.
         let elsewhere = self.sees_the_holder() && !self.holder_is_dark;
@@ -59,6 +75,7 @@ impl Gateway {
     pub(super) fn answered(
         &mut self,
         now: Instant,
+        holder: PeerId,
         challenge: Option<u64>,
         outputs: &mut Vec<Output>,
     ) {
@@ -66,7 +83,7 @@ impl Gateway {
         // HQ has heard of the holder a moment ago.
         self.holder_is_dark = false;
         let whole = self.holder() == Some(self.me);
-        if whole || self.holds_part() {
+        if holder == self.me && (whole || self.holds_part()) {
             if whole {
                 self.part = None;
                 self.bytes_from = now;
@@ -140,10 +157,16 @@ impl Gateway {
         }
     }
 
+    pub(super) fn drop_part(&mut self) {
+        if let Some(part) = self.part.take() {
+            self.ended = self.ended.max(part.epoch);
+        }
+    }
+
     /// The auxiliary lease that is known has ended.
     pub(super) fn end_part(&mut self, now: Instant, outputs: &mut Vec<Output>) {
         let mine = self.holds_part();
-        self.part = None;
+        self.drop_part();
         if mine {
             outputs.push(Output::TellDark);
             self.call_later(now, outputs);

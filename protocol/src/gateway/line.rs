@@ -65,7 +65,7 @@ impl Gateway {
         let holds_part = self.holds_part();
         if holds_part {
             // HQ ends it when the line does.
-            self.part = None;
+            self.drop_part();
         }
         if self.holder() == Some(self.me) {
             self.call_at = now + wait;

@@ -154,6 +154,8 @@ pub(crate) struct Gateway {
     lease: Option<Verified<Lease>>,
     /// An auxiliary one, for the part of a split store in which this terminal is.
     part: Option<Verified<Lease>>,
+    /// The highest epoch of an auxiliary lease that is known to have ended.
+    ended: u64,
     neighbours: BTreeSet<PeerId>,
     order: Order,
     uplink: Uplink,
@@ -190,6 +192,7 @@ impl Gateway {
             me,
             lease,
             part: None,
+            ended: 0,
             neighbours: BTreeSet::new(),
             order: Order::new(me, now),
             uplink: Uplink::Closed,
@@ -382,7 +385,7 @@ impl Gateway {
         if self.holder() == Some(peer) {
             self.holder_is_dark = true;
         } else if self.part.as_ref().is_some_and(|part| part.holder == peer) {
-            self.part = None;
+            self.drop_part();
         } else {
             return;
         }

@@ -387,6 +387,26 @@ fn when_the_stores_gateway_reaches_hq_again_the_auxiliary_one_gives_way() {
 }
 
 #[test]
+fn an_auxiliary_lease_that_has_ended_and_comes_back_as_an_echo_makes_no_gateway() {
+    let (mut gateway, now) = part_gateway();
+    let outputs = gateway.handle(now, Input::UplinkDown);
+    assert_eq!(outputs, [Output::TellDark]);
+    let part = lease_of(1, 2, peer(1));
+    let echo = Input::Lease { lease: part, told_by: ToldBy::Neighbour };
+    assert_eq!(gateway.handle(now, echo), []);
+    let now = gateway.deadline();
+    assert_eq!(gateway.handle(now, Input::Tick), [Output::OpenUplink]);
+    assert_eq!(gateway.handle(now, READY), [Output::Ask]);
+    let here = || told(1, 9, ToldBy::Hq { challenge: Some(7) });
+    assert_eq!(gateway.handle(now, here()), [Output::CloseUplink]);
+    let now = gateway.deadline();
+    assert_eq!(gateway.handle(now, Input::Tick), [Output::OpenUplink]);
+    assert_eq!(gateway.handle(now, READY), [Output::Ask]);
+    let asked = AskUnseen { generation: 1, epoch: 1, challenge: 7 };
+    assert_eq!(gateway.handle(now, here()), [Output::AskUnseen(asked)], "it asks anew");
+}
+
+#[test]
 fn when_hq_ends_it_the_auxiliary_gateway_gives_way_and_asks_again() {
     let (mut gateway, now) = part_gateway();
     assert_eq!(gateway.handle(now, Input::Ended { epoch: 1 }), [], "another's");

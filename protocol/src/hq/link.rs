@@ -59,7 +59,14 @@ impl Hq {
             return close(id, format!("frame of {} bytes, at most {limit}", bytes.len()));
         }
         match wire::decode::<ToHq>(bytes) {
-            Ok(frame) => self.parts(now, wall, id, frame).unwrap_or_else(|why| close(id, why)),
+            Ok(frame) => {
+                let mut outputs = Vec::new();
+                if let Err(why) = self.parts(now, wall, id, frame, &mut outputs) {
+                    // What its earlier parts have changed stands, and must be saved.
+                    outputs.extend(close(id, why));
+                }
+                outputs
+            }
             Err(why) => close(id, why.to_string()),
         }
     }
@@ -70,10 +77,10 @@ impl Hq {
         wall: Timestamp,
         id: LinkId,
         frame: ToHq,
-    ) -> Result<Vec<Output>, String> {
-        let mut outputs = Vec::new();
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), String> {
         if let Some(hello) = frame.hello {
-            self.hello(id, hello, wall, &mut outputs)?;
+            self.hello(id, hello, wall, outputs)?;
         }
         let link = self.links.get(&id).expect("a frame is routed by its link");
         let (peer, member) = (link.peer, link.member.clone());
@@ -83,7 +90,7 @@ impl Hq {
         if let Some(Listen { addresses }) = frame.listen {
             let member = member.as_ref().ok_or("said where it listens without a certificate")?;
             let save = self.fleet.listens(peer, addresses);
-            self.tell_moved(&member.store, peer, save, &mut outputs);
+            self.tell_moved(&member.store, peer, save, outputs);
         }
         if let Some(enrol) = frame.enrol {
             let enrolled =
@@ -104,21 +111,21 @@ impl Hq {
         }
         if frame.ask_lease.is_some() {
             let member = member.as_ref().ok_or("asked for a lease without a certificate")?;
-            self.ask_lease(now, wall, peer, member, &mut outputs);
+            self.ask_lease(now, wall, peer, member, outputs);
         }
         if let (Some(number), Some(member)) = (frame.pong, &member) {
             let rulings = self.leases.answered(wall, &member.store, peer, number);
-            self.tell_rulings(&member.store, rulings, &mut outputs);
+            self.tell_rulings(&member.store, rulings, outputs);
         }
         if let Some(ask) = frame.ask_part {
             let member = member.as_ref().ok_or("asked for a lease without a certificate")?;
-            self.ask_part(now, wall, peer, member, ask, &mut outputs)?;
+            self.ask_part(now, wall, peer, member, ask, outputs)?;
         }
         if let (Some(GiveBack { to }), Some(member)) = (frame.give_back, &member) {
             let until = now + PROMISE;
             let back = to.map_or(GivenBack::ToNobody, |other| GivenBack::To { other, until });
             let rulings = self.leases.gone(wall, &self.signer, &member.store, peer, back);
-            self.tell_rulings(&member.store, rulings, &mut outputs);
+            self.tell_rulings(&member.store, rulings, outputs);
         }
         if let Some(report) = frame.report {
             let member = member.as_ref().ok_or("reported without a certificate")?;
@@ -128,9 +135,9 @@ impl Hq {
                     report.terminals.len()
                 ));
             }
-            self.report(wall, peer, member, report, &mut outputs);
+            self.report(wall, peer, member, report, outputs);
         }
-        Ok(outputs)
+        Ok(())
     }
 
     fn hello(
@@ -294,10 +301,14 @@ impl Hq {
     pub(super) fn tell_rulings(
         &mut self,
         store: &Name,
-        rulings: impl IntoIterator<Item = Ruling>,
+        rulings: Vec<Ruling>,
         outputs: &mut Vec<Output>,
     ) {
-        self.settle_fetching(store, outputs);
+        let granted =
+            |ruling: &Ruling| matches!(ruling, Ruling::Granted { .. } | Ruling::Ended { .. });
+        if rulings.iter().any(granted) {
+            self.settle_fetching(store, outputs);
+        }
         for ruling in rulings {
             match ruling {
                 Ruling::Granted { to, lease, save } => {
@@ -329,15 +340,14 @@ impl Hq {
     }
 
     /// HQ serves chunks to holders alone.
-    fn settle_fetching(&mut self, store: &Name, outputs: &mut Vec<Output>) {
-        for (link, known) in &mut self.links {
-            if known.member.as_ref().is_none_or(|member| member.store != *store) {
-                continue;
-            }
-            let may = self.leases.may_fetch(store, known.peer);
-            if known.may_fetch != may {
-                known.may_fetch = may;
-                outputs.push(Output::Fetching { link: *link, may });
+    pub(super) fn settle_fetching(&mut self, store: &Name, outputs: &mut Vec<Output>) {
+        for (peer, _) in self.registry.members(store) {
+            let may = self.leases.may_fetch(store, peer);
+            for link in self.admitted.get(&peer).into_iter().flatten().copied() {
+                let known = self.links.get_mut(&link).expect("admitted ones are known");
+                if std::mem::replace(&mut known.may_fetch, may) != may {
+                    outputs.push(Output::Fetching { link, may });
+                }
             }
         }
     }

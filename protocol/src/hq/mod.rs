@@ -165,6 +165,8 @@ impl Hq {
             Input::Tick => {
                 let mut outputs = Vec::new();
                 for (store, rulings) in self.leases.due(now, wall, &self.signer) {
+                    // An auxiliary lease may have become ripe.
+                    self.settle_fetching(&store, &mut outputs);
                     self.tell_rulings(&store, rulings, &mut outputs);
                 }
                 outputs
@@ -180,6 +182,7 @@ impl Hq {
         if self.link_of(peer).is_none() {
             self.admitted.remove(&peer);
             self.fleet.gone(peer, &self.leases.seen_by(&member.store, peer));
+            self.leases.hung_up(&member.store, peer);
             let back = GivenBack::No;
             let rulings = self.leases.gone(wall, &self.signer, &member.store, peer, back);
             self.tell_rulings(&member.store, rulings, outputs);

@@ -159,6 +159,8 @@ pub(crate) struct Job {
     /// What it found too little of, once that was measured.
     pub(crate) lacking: Option<Lacking>,
     made_room: MadeRoom,
+    /// It has found no room, and nothing has shown since that there is.
+    stuck: bool,
     retry_at: Instant,
 }
 
@@ -531,6 +533,7 @@ impl Product {
             note: None,
             lacking: None,
             made_room: MadeRoom::Nothing,
+            stuck: false,
             retry_at: Instant::NEVER,
         });
     }
@@ -552,6 +555,7 @@ impl Job {
 
     fn fetch(&mut self, have: Bits, outputs: &mut Vec<Output>) {
         self.phase = Phase::Fetching;
+        self.stuck = false;
         let manifest = self.manifest.as_ref().expect("it was read before it was staged");
         let chunks: Arc<[ChunkRef]> = manifest.chunks().into();
         self.content = Some(list_id(&chunks));
@@ -571,7 +575,7 @@ impl Job {
     fn no_room(&mut self, now: Instant, lacking: Option<Lacking>, outputs: &mut Vec<Output>) {
         let unmeasured = || "the disk of the data folder is full: make room on it".to_owned();
         let why = lacking.map_or_else(unmeasured, Lacking::text);
-        if self.phase != Phase::NoRoom {
+        if !std::mem::replace(&mut self.stuck, true) {
             outputs.push(Output::Event(Event::NoRoom {
                 product: self.release.product.clone(),
                 version: self.release.version.clone(),

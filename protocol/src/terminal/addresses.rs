@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use storemesh_keys::{Name, PeerId};
 
 use super::{NEIGHBOURS, Output, Terminal, admission::Remembered, mesh, uplink};
-use crate::{Instant, Save, finder};
+use crate::{Instant, Save, finder, wire::uplink::ADDRESSES_MAX};
 
 impl Terminal {
     /// This machine's own addresses, the best first.
@@ -46,9 +46,10 @@ impl Terminal {
         &mut self,
         now: Instant,
         peer: PeerId,
-        listen: Vec<SocketAddr>,
+        mut listen: Vec<SocketAddr>,
         outputs: &mut Vec<Output>,
     ) {
+        listen.truncate(ADDRESSES_MAX);
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
         if listen.is_empty() || neighbour.listen == listen {
             return;

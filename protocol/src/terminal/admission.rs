@@ -71,7 +71,9 @@ impl Terminal {
     ) {
         let greeting = |n: &&Neighbour| matches!(n.stage, Stage::Greeting(_));
         let strangers = self.neighbours.values().filter(greeting).count();
-        let full = strangers >= STRANGERS_MAX || self.neighbours.len() >= NEIGHBOURS_MAX;
+        // The handshake proved its key: a flood of others must not keep out one of the store.
+        let crowded = strangers >= STRANGERS_MAX && !self.names.contains_key(&peer);
+        let full = crowded || self.neighbours.len() >= NEIGHBOURS_MAX;
         if full && !self.neighbours.contains_key(&peer) {
             outputs.push(Output::Close { peer, why: "too many neighbours".to_owned() });
             return;

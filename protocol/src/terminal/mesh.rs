@@ -193,8 +193,9 @@ impl Terminal {
         word: Signed<Unseen>,
     ) -> Result<Authored<Unseen>, String> {
         let word = Authored::verify(peer, word).map_err(|why| why.to_string())?;
-        let Unseen { asker, store, .. } = word.statement();
-        if *asker == self.me && *store == self.membership.certificate.store {
+        let Unseen { asker, store, chain, .. } = word.statement();
+        let ours = *store == self.membership.certificate.store && *chain == self.membership.chain;
+        if *asker == self.me && ours {
             Ok(word)
         } else {
             Err("gave its word to another terminal".to_owned())

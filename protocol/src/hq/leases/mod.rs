@@ -133,8 +133,9 @@ impl Leases {
         };
         if held.lease.holder == asker {
             (held.free, held.promised) = (false, None);
-            let lease = held.lease.clone();
-            return vec![Ruling::Granted { to: asker, lease, save: None }];
+            let granted = Ruling::Granted { to: asker, lease: held.lease.clone(), save: None };
+            // It is there: that answers a ping too, which may have gone to a line that is dead.
+            return std::iter::once(granted).chain(self.stands(wall, store)).collect();
         }
         let promised = held.promised.is_some_and(|(to, until)| to == asker && now < until);
         if held.free || promised || holder == Holder::Away {
@@ -191,14 +192,24 @@ impl Leases {
         peer: PeerId,
         number: u64,
     ) -> Vec<Ruling> {
-        let Some(held) = self.by_store.get_mut(store).filter(|held| held.lease.holder == peer)
-        else {
-            return Vec::new();
-        };
-        if self.pings.get(store).is_none_or(|ping| ping.number != number) {
+        let holds = self.holder(store) == Some(peer);
+        if !holds || self.pings.get(store).is_none_or(|ping| ping.number != number) {
             return Vec::new();
         }
-        let ping = self.pings.remove(store).expect("just looked at");
+        self.stands(wall, store)
+    }
+
+    /// A terminal has no connection any more: it waits for no answer.
+    pub(super) fn hung_up(&mut self, store: &Name, peer: PeerId) {
+        if let Some(ping) = self.pings.get_mut(store) {
+            ping.askers.retain(|asker| *asker != peer);
+        }
+    }
+
+    /// The holder keeps the lease: whoever waits for the answer to a ping is told.
+    fn stands(&mut self, wall: Timestamp, store: &Name) -> Vec<Ruling> {
+        let Some(ping) = self.pings.remove(store) else { return Vec::new() };
+        let held = self.by_store.get_mut(store).expect("a lease that was asked for");
         let told = |to| match held.parts.lease_of(&BTreeSet::from([to])) {
             Some(lease) if lease.holder == to => {
                 Ruling::Granted { to, lease: lease.clone(), save: None }
@@ -304,23 +315,18 @@ impl Leases {
         pings.chain(parts).min().unwrap_or(Instant::NEVER)
     }
 
-    /// To the first that asked; the others and the former holder are told.
+    /// To the first that asked, if somebody still waits.
     fn pass_on(&mut self, wall: Timestamp, signer: &HqSigner, store: &Name) -> Vec<Ruling> {
-        let Some(ping) = self.pings.remove(store) else { return Vec::new() };
-        let former = self.holder(store);
-        let mut askers = ping.askers.into_iter();
-        let Some(first) = askers.next() else { return Vec::new() };
-        let mut rulings = self.grant(wall, signer, store, first);
-        if let Some(lease) = self.whole(store).cloned() {
-            // The former holder has heard of it by `grant`.
-            let others = askers.filter(|to| Some(*to) != former);
-            let held = |to| Ruling::Held { to, lease: lease.clone(), challenge: None };
-            rulings.extend(others.map(held));
-        }
-        rulings
+        let first = self.pings.get(store).and_then(|ping| ping.askers.first().copied());
+        let Some(first) = first else {
+            self.pings.remove(store);
+            return Vec::new();
+        };
+        self.grant(wall, signer, store, first)
     }
 
-    /// To `to`; the former holder is told, and auxiliary leases end.
+    /// To `to`; the former holder and all that wait for the answer to a ping are told, and auxiliary
+    /// leases end.
     fn grant(
         &mut self,
         wall: Timestamp,
@@ -328,15 +334,18 @@ impl Leases {
         store: &Name,
         to: PeerId,
     ) -> Vec<Ruling> {
-        self.pings.remove(store);
+        let waiting = self.pings.remove(store).map(|ping| ping.askers).unwrap_or_default();
         let former = self.by_store.remove(store);
         let epoch = former.as_ref().map_or(1, |held| held.top + 1);
         let lease = sign(wall, signer, store, 0, epoch, to);
         let save = Some(Save::put(LEASES, &row(store, 0), lease.signed()));
         self.by_store.insert(store.clone(), Held::new(lease.clone()));
         let mut rulings = vec![Ruling::Granted { to, lease: lease.clone(), save }];
+        let holder = former.as_ref().map(|held| held.lease.holder);
+        let waiting = waiting.into_iter().filter(|peer| *peer != to && Some(*peer) != holder);
+        let held = |to| Ruling::Held { to, lease: lease.clone(), challenge: None };
+        rulings.extend(holder.into_iter().chain(waiting).map(held));
         if let Some(mut former) = former {
-            rulings.push(Ruling::Held { to: former.lease.holder, lease, challenge: None });
             let others = former.parts.end_all().into_iter().filter(|part| part.holder != to);
             rulings.extend(others.map(ended));
         }

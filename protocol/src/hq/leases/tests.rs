@@ -78,6 +78,30 @@ fn a_holder_that_is_silent_for_a_second_loses_the_lease_to_the_first_that_asked(
 }
 
 #[test]
+fn a_holder_that_calls_again_while_it_is_pinged_is_there() {
+    let mut leases = leases();
+    _ = ask(&mut leases, 1, Holder::Away);
+    _ = ask(&mut leases, 2, Holder::Connected);
+    let rulings = ask(&mut leases, 1, Holder::Connected);
+    assert_eq!(granted(&rulings), (peer(1), 0, 1));
+    assert!(
+        matches!(held(&rulings[1]), (to, holder, Some(_)) if (to, holder) == (peer(2), peer(1)))
+    );
+    assert!(leases.due(NOW + SILENCE, WALL, &signer()).is_empty());
+}
+
+#[test]
+fn whoever_hung_up_while_it_waited_is_not_granted_the_lease() {
+    let mut leases = leases();
+    _ = ask(&mut leases, 1, Holder::Away);
+    _ = ask(&mut leases, 2, Holder::Connected);
+    _ = ask(&mut leases, 3, Holder::Connected);
+    leases.hung_up(&name("s1"), peer(2));
+    let told = leases.due(NOW + SILENCE, WALL, &signer());
+    assert_eq!(granted(&told[0].1).0, peer(3));
+}
+
+#[test]
 fn a_lease_that_was_given_back_goes_to_the_next_that_asks() {
     let mut leases = leases();
     _ = ask(&mut leases, 1, Holder::Away);
