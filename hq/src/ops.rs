@@ -57,7 +57,7 @@ pub(crate) fn refusals(error: ClientError) -> anyhow::Error {
             "no HQ answers at {at}: start it with `storemesh-hq serve`, and the same --data"
         ))
         .into(),
-        ClientError::Broken { .. } => {
+        ClientError::Broken { .. } | ClientError::Silent { .. } => {
             anyhow::Error::from(error).context("HQ broke off (its log may say why): try again")
         }
         ClientError::Problem(_) => error.into(),

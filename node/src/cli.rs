@@ -62,7 +62,7 @@ enum Command {
     /// Why something is not as it should be, in one line each
     ///
     /// Without a question: everything that is not as it should be, or one line that says that all
-    /// is well.
+    /// is well. Ends with 0 whenever the node could answer, whatever the answer.
     #[command(subcommand_value_name = "QUESTION", subcommand_help_heading = "Questions")]
     Why {
         #[command(subcommand)]

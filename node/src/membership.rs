@@ -32,7 +32,7 @@ pub(crate) fn db(folder: &Folder) -> anyhow::Result<Db> {
     Ok(db)
 }
 
-/// Whether anything was ever kept here.
+/// Whether anything was ever kept here, as far as we may look.
 pub(crate) fn is_terminal(data: &Path) -> bool {
-    data.join(KEY).exists()
+    data.join(KEY).try_exists().unwrap_or(true)
 }

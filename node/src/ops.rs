@@ -25,11 +25,12 @@ pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
         Some(Gateway { me: true, epoch, .. }) => {
             format!("gateway: this terminal (epoch {epoch}), uplink {}", status.uplink)
         }
-        Some(Gateway { name, peer, epoch, connected, part, shunned, .. }) => {
-            let state = match (connected, shunned) {
-                (_, true) => ", sent wrong bytes and is not asked any more: look after it",
-                (true, false) => "",
-                (false, false) => ", not connected",
+        Some(Gateway { name, peer, epoch, connected, dark, part, shunned, .. }) => {
+            let state = match (connected, shunned, dark) {
+                (_, true, _) => ", sent wrong bytes and is not asked any more: look after it",
+                (false, false, _) => ", not connected",
+                (true, false, true) => ", does not reach HQ",
+                (true, false, false) => "",
             };
             let part =
                 if *part == 0 { "" } else { ", of a part of the store: its network is split" };

@@ -46,6 +46,7 @@ pub(crate) struct Status {
     pub(crate) releases: Vec<Release>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing to a person")]
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Gateway {
     pub(crate) peer: String,
@@ -56,6 +57,8 @@ pub(crate) struct Gateway {
     pub(crate) me: bool,
     /// It is this terminal, or a neighbour.
     pub(crate) connected: bool,
+    /// It does not reach HQ.
+    pub(crate) dark: bool,
     /// It sent wrong bytes: nothing is fetched from it.
     pub(crate) shunned: bool,
 }
@@ -222,6 +225,7 @@ fn gateway(view: &GatewayView) -> Gateway {
         part: view.part,
         me: view.me,
         connected: view.connected,
+        dark: view.dark,
         shunned: view.shunned,
     }
 }

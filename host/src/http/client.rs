@@ -39,6 +39,9 @@ pub enum ClientError {
     /// The service understood and refused: the problem says why, and its type may be compared.
     #[error(transparent)]
     Problem(Problem),
+    /// The service took the request and said nothing: it is stuck, or the machine overloaded.
+    #[error("{at} takes requests and does not answer within {} s", within.as_secs())]
+    Silent { at: String, within: Duration },
     /// The conversation broke: trying again may help.
     #[error("asking {at}: {why}")]
     Broken { at: String, why: String },
@@ -47,6 +50,7 @@ pub enum ClientError {
 #[derive(Clone, Debug)]
 pub struct Client {
     at: At,
+    patience: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -57,11 +61,17 @@ enum At {
 
 impl Client {
     pub fn tcp(address: SocketAddr, token: Token) -> Self {
-        Self { at: At::Tcp { address, token } }
+        Self { at: At::Tcp { address, token }, patience: ANSWER }
     }
 
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self { at: At::Unix { path: path.into() } }
+        Self { at: At::Unix { path: path.into() }, patience: ANSWER }
+    }
+
+    /// Waits no longer than this for an answer.
+    #[must_use]
+    pub fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -144,9 +154,9 @@ impl Client {
                 }
             }
         };
-        match tokio::time::timeout(ANSWER, asking).await {
+        match tokio::time::timeout(self.patience, asking).await {
             Ok(answer) => answer,
-            Err(_) => Err(self.broken(&format!("no answer within {} s", ANSWER.as_secs()))),
+            Err(_) => Err(ClientError::Silent { at: self.place(), within: self.patience }),
         }
     }
 

@@ -53,7 +53,11 @@ impl Facts {
         });
         let settings = Settings::new(RunFlags::default(), file);
         let node = Node::ask(data).await.unwrap_or_else(|why| {
-            let fix = "run this as root, or as the user that the node runs as";
+            let fix = if let ClientError::Silent { .. } = why {
+                "it is stuck, or this machine is overloaded: see its log, and start it again"
+            } else {
+                "run this as root, or as the user that the node runs as"
+            };
             findings.push(Finding::fail("node", format!("it does not answer: {why}"), fix));
             None
         });

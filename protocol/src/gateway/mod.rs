@@ -431,7 +431,7 @@ impl Gateway {
     }
 
     /// Whether a gateway that reaches HQ is among the neighbours, as far as they have said.
-    fn is_served(&self) -> bool {
+    pub(crate) fn is_served(&self) -> bool {
         let near = |peer: &PeerId| self.neighbours.contains(peer);
         let whole = !self.holder_is_dark && self.holder().is_some_and(|holder| near(&holder));
         whole || self.part.as_ref().is_some_and(|part| near(&part.holder))

@@ -395,6 +395,8 @@ impl Installer {
             self.drop_unless_standing(lists.into_iter(), outputs);
             return;
         }
+        // What would go for it anyway need not be made room for.
+        let lacking = room.without_previous().lacking().unwrap_or(lacking);
         job.no_room(now, Some(lacking), outputs);
     }
 

@@ -43,6 +43,17 @@ pub enum Limit {
 }
 
 impl Room {
+    /// As it would be with the release before the running one given up.
+    pub(super) fn without_previous(&self) -> Self {
+        let Self { previous, .. } = *self;
+        Self {
+            free: self.free.saturating_add(previous),
+            used: self.used.saturating_sub(previous),
+            previous: 0,
+            ..*self
+        }
+    }
+
     /// None where the release fits; else the limit that lacks more.
     pub(super) fn lacking(&self) -> Option<Lacking> {
         if self.needed == 0 {

@@ -205,6 +205,7 @@ impl Terminal {
     /// What a new neighbour is told first.
     pub(super) fn brief(&self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
         outputs.push(tell_candidate(peer, self.gateway.candidate(now)));
+        outputs.push(tell_presence(peer, self.presence()));
         for lease in self.gateway.lease().into_iter().chain(self.gateway.part()) {
             outputs.push(tell_lease(peer, lease));
         }

@@ -50,6 +50,7 @@ use crate::{
     install::{self, Installer},
     presence::{self, Presences, To},
     swarm::{self, Swarm},
+    wire::mesh::{Phase, ProductState},
 };
 pub use crate::{
     finder::FoundBy,
@@ -59,6 +60,9 @@ pub use crate::{
 
 const DISK_REFUSES: &str =
     "the disk does not take what was fetched: look after it; what is there already is kept";
+
+/// A product, the version that runs, and a phase that lasts.
+type Milestone = (Name, Option<Name>, Option<Phase>);
 
 const LEASE: &str = "lease.1";
 const WANTED: &str = "wanted.1";
@@ -121,6 +125,8 @@ pub struct Terminal {
     installer: Installer,
     swarm: Swarm,
     presences: Presences,
+    /// What all neighbours were told last of how the releases are.
+    milestones: Vec<Milestone>,
     reach: Reach,
 }
 
@@ -162,6 +168,7 @@ impl Terminal {
             installer: Installer::new(wanted.into_iter()),
             swarm: Swarm::new(setup.seed),
             presences: Presences::new(),
+            milestones: Vec::new(),
             reach: Reach::new(me),
             membership,
         };
@@ -431,13 +438,32 @@ impl Terminal {
         self.tell_presence(output, outputs);
     }
 
-    fn tell_presence(&self, output: Option<presence::Output>, outputs: &mut Vec<Output>) {
+    fn tell_presence(&mut self, output: Option<presence::Output>, outputs: &mut Vec<Output>) {
         match output {
             Some(presence::Output::Tell(peer)) => {
                 outputs.push(mesh::tell_presence(peer, self.presence()));
+                self.tell_milestones(Some(peer), outputs);
             }
-            Some(presence::Output::Report(neighbours)) => self.report(neighbours, outputs),
+            Some(presence::Output::Report(neighbours)) => {
+                self.report(neighbours, outputs);
+                self.tell_milestones(None, outputs);
+            }
             None => {}
+        }
+    }
+
+    /// The gateway hears every step; the others only what a person at their page would miss.
+    fn tell_milestones(&mut self, gateway: Option<PeerId>, outputs: &mut Vec<Output>) {
+        let presence = self.presence();
+        let milestone = |state: &ProductState| {
+            let stands = matches!(state.phase, Phase::Running | Phase::NoRoom | Phase::Failed);
+            (state.product.clone(), state.running.clone(), stands.then_some(state.phase))
+        };
+        let milestones: Vec<_> = presence.products.iter().map(milestone).collect();
+        if self.milestones != milestones {
+            self.milestones = milestones;
+            let others = self.admitted().filter(|peer| Some(*peer) != gateway);
+            outputs.extend(others.map(|peer| mesh::tell_presence(peer, presence.clone())));
         }
     }
 }

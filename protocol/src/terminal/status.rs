@@ -40,6 +40,7 @@ pub struct Status {
     pub first_neighbour_chunk: Option<Duration>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing to a person")]
 #[derive(Clone, Debug)]
 pub struct GatewayView {
     pub peer: PeerId,
@@ -50,6 +51,8 @@ pub struct GatewayView {
     pub me: bool,
     /// It is this terminal, or an admitted neighbour.
     pub connected: bool,
+    /// It has said that it does not reach HQ, or is this terminal and does not.
+    pub dark: bool,
     /// It sent wrong bytes: nothing is fetched from it.
     pub shunned: bool,
 }
@@ -128,6 +131,7 @@ impl Terminal {
             part: lease.part,
             me: lease.holder == self.me,
             connected: lease.holder == self.me || self.is_admitted(&lease.holder),
+            dark: self.gateway.is_dark() || self.gateway.facts().holder_is_dark,
             shunned: self.swarm.shuns(&lease.holder),
         });
         Status {
@@ -142,7 +146,11 @@ impl Terminal {
                 Uplink::Up | Uplink::Opening | Uplink::Greeting { .. } => UplinkView::Connecting,
                 Uplink::Down => UplinkView::None,
             },
-            hq_not_reached: self.hq_not_reached.as_ref().map(|hq| hq.why.clone()),
+            hq_not_reached: self
+                .hq_not_reached
+                .as_ref()
+                .filter(|_| !self.gateway.speaks() && !self.gateway.is_served())
+                .map(|hq| hq.why.clone()),
             hq_addresses: self.membership.hq.clone(),
             hq_time: self.clock.at(now),
             certificate_until: certificate.until,
@@ -237,19 +245,21 @@ impl Terminal {
         connected.chain(away).collect()
     }
 
-    /// The gateway is told; the others know which chunks a neighbour holds.
+    /// As it told, the gateway at every step and others now and then; and which chunks it holds.
     fn releases_of(&self, peer: &PeerId) -> Vec<NeighbourRelease> {
         let of_product = |(name, product): (&Name, &Product)| {
             let told = self
                 .presences
                 .of(peer)
                 .and_then(|presence| presence.products.iter().find(|state| state.product == *name));
+            let held = product.content().and_then(|(list, _)| self.swarm.held_by(peer, &list));
             if let Some(state) = told {
                 return Some(NeighbourRelease {
                     product: name.clone(),
                     running: state.running.clone(),
                     phase: Some(state.phase),
-                    chunks_have: state.chunks_have,
+                    // It may have told a while ago, and chunks are told of as they come.
+                    chunks_have: held.unwrap_or(0).max(state.chunks_have),
                     chunks_total: state.chunks_total,
                 });
             }

@@ -25,7 +25,7 @@ const MET_WITHIN: Duration = Duration::from_mins(2);
 const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A terminal reports what it runs at once, through the gateway.
-const REPORTED_WITHIN: Duration = Duration::from_secs(10);
+const REPORTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whatever stops the story is one more reason in the report.
 pub(super) fn tell(args: &Args, folder: &Path) -> Report {
