@@ -12,7 +12,7 @@ fn status(fetching: bool) -> Value {
         "name": "till-1", "peer": "12D3KooWme", "store": "berlin-1", "chain": "c", "version": "0.1.0",
         "state": "running", "uplink": "none", "hq_not_reached": null, "neighbours": 3,
         "gateway": { "peer": "12D3KooWp2", "name": "till-2", "epoch": 7, "part": 0, "me": false, "connected": true,
-            "shunned": false },
+            "dark": false, "shunned": false },
         "wired": true, "mains": true, "apart": [],
         "hq_addresses": ["hq.example:7400"], "hq_time_ms": 0, "certificate_until_ms": 0,
         "listen": ["10.0.0.1:7410"], "uptime_ms": 7_500_000, "first_neighbour_chunk_ms": null,

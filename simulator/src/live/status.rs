@@ -52,6 +52,8 @@ pub struct Apart {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Gateway {
     pub peer: String,
+    /// 0, or while the store's network is split the number of this part.
+    pub part: u32,
     pub me: bool,
 }
 

@@ -198,6 +198,11 @@ impl Lan {
         self.set_port(terminal, "isolated on")
     }
 
+    /// As before [`Lan::isolate`].
+    pub fn reunite(&self, terminal: &str) -> Result<()> {
+        self.set_port(terminal, "isolated off")
+    }
+
     /// From here on nothing that is sent to a multicast group comes to that terminal: what switches
     /// and access points do that want to spare their clients the noise.
     pub fn block_multicast(&self, terminal: &str) -> Result<()> {
