@@ -86,6 +86,6 @@ fn the_live_page_wants_a_terminal_and_questions_want_a_node() -> Result<()> {
     let shop = Shop::open(1)?;
     let terminal = &shop.chain.terminals[0];
     assert_fails(&terminal.run(["status", "--watch"])?, USAGE, &["terminal", "status --json"]);
-    assert_fails(&terminal.run(["why", "gateway"])?, UNREACHABLE, &["no node runs"]);
+    assert_fails(&terminal.run(["why", "gateway"])?, UNREACHABLE, &["has not joined a store"]);
     Ok(())
 }
