@@ -27,12 +27,27 @@ impl<T: Statement> Authored<T> {
         Ok(Self { author, statement, signed })
     }
 
+    /// For a statement that itself says whose it is: `author` is asked by what it claims, and nothing
+    /// comes out unless that one has signed it.
+    pub fn verify_claim(
+        signed: Signed<T>,
+        author: impl FnOnce(&T) -> Option<PeerId>,
+    ) -> Result<Self, VerifyError> {
+        let author = author(&signed.claim()?).ok_or(VerifyError::BadSignature)?;
+        Self::verify(author, signed)
+    }
+
     pub fn author(&self) -> PeerId {
         self.author
     }
 
     pub fn statement(&self) -> &T {
         &self.statement
+    }
+
+    /// The signed bytes as they came, by whose hash others may name the statement.
+    pub fn payload(&self) -> &[u8] {
+        self.signed.payload()
     }
 
     /// To pass it on.
@@ -60,6 +75,20 @@ mod tests {
         Enrolment,
         fixtures::{chain, name, terminal},
     };
+
+    #[test]
+    fn a_word_that_names_its_author_counts_only_when_that_one_signed_it() {
+        let key = terminal();
+        let said = Enrolment { chain: chain(), peer: key.peer_id(), name: name("till-1") };
+        let word = Authored::sign(&key, said.clone());
+        let heard = Authored::verify_claim(word.signed().clone(), |said| Some(said.peer));
+        assert_eq!(heard.as_ref().map(Authored::author), Ok(key.peer_id()));
+        assert!(Authored::verify_claim(word.signed().clone(), |_| None).is_err());
+        let other = SecretKey::from_seed([77; 32]);
+        let forged = Authored::sign(&other, said);
+        let heard = Authored::verify_claim(forged.signed().clone(), |said| Some(said.peer));
+        assert_eq!(heard, Err(VerifyError::BadSignature));
+    }
 
     #[test]
     fn a_word_counts_only_as_its_authors() {

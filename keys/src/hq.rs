@@ -15,7 +15,7 @@ use std::{fmt, ops::Deref};
 
 use minicbor::{Decode, Encode};
 
-use crate::{ChainId, OnlineKey, SecretKey, Signed, Statement, Timestamp, VerifyError};
+use crate::{Authored, ChainId, OnlineKey, SecretKey, Signed, Statement, Timestamp, VerifyError};
 
 /// What a reader needs to judge HQ's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,11 @@ impl<T: Statement> Verified<T> {
         self.signed
     }
 
+    /// The statement's signed bytes as they came, by whose hash others may name it.
+    pub fn payload(&self) -> &[u8] {
+        self.signed.statement.payload()
+    }
+
     /// The key that signed, as the chain root described it.
     pub fn online(&self) -> &OnlineKey {
         &self.online
@@ -126,6 +131,11 @@ impl HqSigner {
                 statement: Signed::sign(&self.key, statement),
             },
         }
+    }
+
+    /// Without the root's word: for readers who are told of this key once, by another way.
+    pub fn author<T: Statement>(&self, statement: T) -> Authored<T> {
+        Authored::sign(&self.key, statement)
     }
 
     /// The root's word for this key, as it was signed.

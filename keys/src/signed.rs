@@ -84,13 +84,23 @@ impl<T: Statement> Signed<T> {
         Self { payload, signature, of: PhantomData }
     }
 
+    /// The bytes that the signature covers, for who has verified it: see [`crate::Authored::payload`].
+    pub(crate) fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// What it says, before anybody has verified it.
+    pub(crate) fn claim(&self) -> Result<T, VerifyError> {
+        decode_whole(&self.payload).map_err(|why| VerifyError::NotReadable(why.to_string()))
+    }
+
     /// The statement, if `by` signed it.
     pub fn verify(&self, by: &PublicKey) -> Result<T, VerifyError> {
         let signature = Signature::from_bytes(&self.signature);
         VerifyingKey::from_bytes(by.as_bytes())
             .and_then(|key| key.verify_strict(&covered::<T>(&self.payload), &signature))
             .map_err(|_| VerifyError::BadSignature)?;
-        decode_whole(&self.payload).map_err(|why| VerifyError::NotReadable(why.to_string()))
+        self.claim()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod wire;
 #[cfg(test)]
 mod fixtures;
 
+pub mod feeds;
 mod finder;
 mod gateway;
 mod install;

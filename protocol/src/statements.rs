@@ -114,7 +114,7 @@ impl Statement for Wanted {
     }
 }
 
-fn same_chain(found: ChainId, trust: &Trust) -> Result<(), VerifyError> {
+pub(crate) fn same_chain(found: ChainId, trust: &Trust) -> Result<(), VerifyError> {
     if found == trust.chain {
         Ok(())
     } else {

@@ -42,4 +42,4 @@ macro_rules! hash_name {
     };
 }
 
-pub(super) use hash_name;
+pub(crate) use hash_name;

@@ -39,6 +39,7 @@ pub use check::{
 pub use chunk::{CHUNK_MAX, ChunkError, ChunkId, ChunkRef, STORED_MAX, pack, unpack};
 pub use cut::{CUT_AVERAGE, CUT_MIN, cut};
 pub use hash::NotAHash;
+pub(crate) use hash::hash_name;
 pub use links::{LINK_STEPS_MAX, LinkError, TARGET_MAX};
 pub use manifest::{Entry, Kind, Manifest};
 pub use path::{PART_MAX, PATH_MAX, PathError, RelPath};

@@ -6,6 +6,7 @@
 
 pub(crate) mod addr;
 pub mod bulk;
+pub mod feeds;
 pub mod mesh;
 pub mod uplink;
 

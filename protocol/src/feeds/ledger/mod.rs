@@ -1,0 +1,258 @@
+//! Which entries are kept here: what is taken, refused, given to others, and dropped.
+//!
+//! The rule: an entry is taken when it is the next of its feed, its author has signed it, and HQ has vouched
+//! for its author; then it is kept, header and payload, until HQ has acknowledged it and it is old. What the
+//! entry's own schema does not allow is *void*: its header is kept, so that the feed goes on, and it counts
+//! nowhere. Two different entries with one number are a fork: both are kept as evidence, and the author is
+//! believed no further.
+//!
+//! How far each feed is stands in memory; entries lie in storage. What is taken is judged by the entry and by
+//! what it names alone, never by the clock or by who brought it, so all machines judge alike. Who may
+//! bring what is for the composites to say; asking, giving and acknowledging is `exchange`'s.
+
+mod judge;
+mod rows;
+mod take;
+mod vouch;
+
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minicbor::{Decode, Encode};
+use storemesh_keys::{Certificate, OnlineKey, Timestamp, Trust, Verified};
+
+pub(crate) use self::{
+    rows::{Given, TRIM_MAX},
+    take::{Refused, Taken},
+};
+use super::{
+    Ack, Author, CertificateHash, End, EntryId, FeedId, HeaderHash, Schema, Storage,
+    storage::{Read, put, rows},
+};
+use crate::wire::feeds::Fork;
+
+pub(crate) const FEEDS: &str = "feeds.1";
+pub(crate) const ENTRIES: &str = "entries.1";
+pub(crate) const ACKS: &str = "acks.1";
+pub(crate) const CERTIFICATES: &str = "certificates.1";
+pub(crate) const ONLINE: &str = "online.1";
+pub(crate) const FORKS: &str = "forks.1";
+/// Every table a ledger keeps.
+pub(crate) const TABLES: [&str; 6] = [FEEDS, ENTRIES, ACKS, CERTIFICATES, ONLINE, FORKS];
+
+/// Feeds of one author that are kept in mind: a start a day on five topics for two years.
+const FEEDS_PER_AUTHOR_MAX: usize = 4096;
+
+/// A feed's number in this storage alone: short, and in no key is a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FeedNo(u32);
+
+/// How far a feed is here.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub(crate) struct Feed {
+    #[n(0)]
+    pub(crate) id: FeedId,
+    /// The oldest entry that is still here; one more than `last` when none is.
+    #[n(1)]
+    pub(crate) first: u64,
+    #[n(2)]
+    pub(crate) last: u64,
+    /// Of the last header; there is none before the first entry.
+    #[n(3)]
+    pub(crate) hash: Option<HeaderHash>,
+    #[n(4)]
+    pub(crate) acked: Option<Acked>,
+    /// What its entries name, in the order in which they first did.
+    #[n(5)]
+    certificates: Vec<CertificateHash>,
+}
+
+/// What HQ has acknowledged of a feed.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub(crate) struct Acked {
+    #[n(0)]
+    pub(crate) generation: u64,
+    #[n(1)]
+    pub(crate) seq: u64,
+    #[n(2)]
+    pub(crate) at: Timestamp,
+}
+
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    /// Of all generations: what HQ signed before it was restored stays a proof.
+    trust: Trust,
+    feeds: BTreeMap<FeedNo, Feed>,
+    numbers: BTreeMap<FeedId, FeedNo>,
+    certificates: BTreeMap<CertificateHash, Certificate>,
+    online: BTreeMap<CertificateHash, OnlineKey>,
+    schemas: BTreeMap<u32, Schema>,
+    ends: Vec<End>,
+    forked: BTreeSet<Author>,
+    next: FeedNo,
+    /// Feeds whose row is to be written at the end of the batch.
+    dirty: BTreeSet<FeedNo>,
+    /// HQ's, the highest heard of.
+    generation: u64,
+    keeps: Keeps,
+}
+
+/// Whether entries that HQ vouches for may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// On a terminal.
+    WhatHqLacks,
+    /// At HQ.
+    All,
+}
+
+impl Ledger {
+    /// What storage holds; schemas and ends come with the control feed, which the composite reads.
+    pub(crate) fn load(trust: Trust, keeps: Keeps, storage: &dyn Read) -> Self {
+        let mut ledger = Self {
+            trust: Trust { generation_min: 0, ..trust },
+            feeds: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            online: BTreeMap::new(),
+            schemas: BTreeMap::new(),
+            ends: Vec::new(),
+            forked: BTreeSet::new(),
+            next: FeedNo(0),
+            dirty: BTreeSet::new(),
+            generation: 0,
+            keeps,
+        };
+        for (key, feed) in rows::<Feed>(storage, FEEDS, b"") {
+            let Some(number) = FeedNo::of_key(&key) else { continue };
+            ledger.numbers.insert(feed.id.clone(), number);
+            ledger.feeds.insert(number, feed);
+            ledger.next = FeedNo(number.0 + 1);
+        }
+        for (_, signed) in rows(storage, CERTIFICATES, b"") {
+            ledger.vouched(&signed);
+        }
+        for (_, signed) in rows(storage, ONLINE, b"") {
+            ledger.vouched_online(&signed);
+        }
+        for (_, fork) in rows::<Fork>(storage, FORKS, b"") {
+            if let Some((author, ..)) = take::proves(&fork, |header| ledger.signer(header)) {
+                ledger.forked.insert(author);
+            }
+        }
+        ledger
+    }
+
+    /// HQ speaks in this generation; a lower one is no news.
+    pub(crate) fn raise_generation(&mut self, generation: u64) {
+        self.generation = self.generation.max(generation);
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Writes what the batch has changed; to be called once, before it is committed.
+    pub(crate) fn flush(&mut self, storage: &mut dyn Storage) {
+        for number in std::mem::take(&mut self.dirty) {
+            put(storage, FEEDS, &number.key(), &self.feeds[&number]);
+        }
+    }
+
+    pub(crate) fn feed(&self, number: FeedNo) -> &Feed {
+        &self.feeds[&number]
+    }
+
+    pub(crate) fn number(&self, feed: &FeedId) -> Option<FeedNo> {
+        self.numbers.get(feed).copied()
+    }
+
+    pub(crate) fn feeds(&self) -> impl Iterator<Item = (FeedNo, &Feed)> {
+        self.feeds.iter().map(|(number, feed)| (*number, feed))
+    }
+
+    /// The feeds of one author.
+    pub(crate) fn of(&self, author: Author) -> impl Iterator<Item = (FeedNo, &Feed)> {
+        let from = FeedId::lowest(author);
+        let own = self.numbers.range(from..).take_while(move |(id, _)| id.author == author);
+        own.map(|(_, number)| (*number, &self.feeds[number]))
+    }
+
+    pub(crate) fn add_schema(&mut self, schema: Schema) {
+        self.schemas.insert(schema.version, schema);
+    }
+
+    /// The newest one.
+    pub(crate) fn schema(&self) -> Option<&Schema> {
+        self.schemas.values().next_back()
+    }
+
+    pub(crate) fn add_end(&mut self, end: End) {
+        self.ends.push(end);
+    }
+
+    pub(crate) fn is_forked(&self, author: &Author) -> bool {
+        self.forked.contains(author)
+    }
+
+    /// Whether HQ has not ended the author before this entry.
+    pub(crate) fn counts(&self, entry: &EntryId) -> bool {
+        let FeedId { author, boot, topic } = &entry.feed;
+        let ends = self.ends.iter().filter(|end| end.author == *author);
+        ends.into_iter().all(|end| end.leaves(*boot, topic, entry.seq))
+    }
+
+    /// HQ's acknowledgement, if it is news: whether it is for a feed that is here and says what is here.
+    pub(crate) fn acked(
+        &mut self,
+        storage: &mut dyn Storage,
+        ack: &Verified<Ack>,
+    ) -> Option<FeedNo> {
+        let number = self.number(&ack.feed)?;
+        let feed = &self.feeds[&number];
+        let newer = feed.acked.is_none_or(|known| (known.generation, known.seq) < ack.order());
+        let ours = self.hash_at(storage, number, ack.seq).is_none_or(|hash| hash == ack.hash);
+        if !newer || !ours {
+            return None;
+        }
+        let feed = self.feeds.get_mut(&number).expect("looked up above");
+        feed.acked = Some(Acked { generation: ack.generation, seq: ack.seq, at: ack.at });
+        put(storage, ACKS, &number.key(), ack.signed());
+        self.dirty.insert(number);
+        Some(number)
+    }
+}
+
+impl Feed {
+    /// What HQ holds of it, in this generation of HQ.
+    pub(crate) fn acked_in(&self, generation: u64) -> u64 {
+        self.acked.filter(|acked| acked.generation == generation).map_or(0, |acked| acked.seq)
+    }
+}
+
+impl FeedNo {
+    const KEY: usize = 4;
+
+    pub(crate) fn key(self) -> [u8; Self::KEY] {
+        self.0.to_be_bytes()
+    }
+
+    fn of_key(key: &[u8]) -> Option<Self> {
+        key.try_into().ok().map(|key| Self(u32::from_be_bytes(key)))
+    }
+
+    /// The key of its entry `seq`: entries lie in their order.
+    pub(crate) fn entry(self, seq: u64) -> Vec<u8> {
+        [&self.key()[..], &seq.to_be_bytes()].concat()
+    }
+
+    /// What [`FeedNo::entry`] wrote.
+    pub(crate) fn read_entry(key: &[u8]) -> Option<(Self, u64)> {
+        let (number, seq) = key.split_at_checked(Self::KEY)?;
+        Some((Self::of_key(number)?, u64::from_be_bytes(seq.try_into().ok()?)))
+    }
+}

@@ -1,0 +1,133 @@
+//! Entries as they lie in storage: given to others, looked up, and dropped.
+
+use std::ops::ControlFlow;
+
+use storemesh_keys::{Certificate, HqSigned, OnlineKey, Signed, Verified};
+
+use super::{ACKS, ENTRIES, FeedNo, Keeps, Ledger};
+use crate::{
+    feeds::{Ack, CertificateHash, Entry, HeaderHash, Read, Storage, entry::Proven, storage::row},
+    wire,
+};
+
+/// Entries that one call drops: what is old goes a piece at a time, so that nobody waits for it.
+pub(crate) const TRIM_MAX: u64 = 4096;
+
+/// A run of one feed's entries, for somebody else.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) entries: Vec<Vec<u8>>,
+    pub(crate) bytes: usize,
+    /// HQ's word for what is before, where the run begins after what HQ has acknowledged.
+    pub(crate) base: Option<HqSigned<Ack>>,
+}
+
+impl Ledger {
+    /// The entries of a feed from `from` to `upto`, as many as fit into `bytes_max` and `count_max`, one at
+    /// least.
+    pub(crate) fn give(
+        &self,
+        storage: &dyn Read,
+        number: FeedNo,
+        (from, upto): (u64, u64),
+        bytes_max: usize,
+        count_max: usize,
+    ) -> Given {
+        let feed = self.feed(number);
+        let mut given = Given::default();
+        let (from, upto) = (from.max(feed.first), upto.min(feed.last));
+        if upto < from {
+            return given;
+        }
+        let mut entries = Vec::new();
+        storage.scan(ENTRIES, &number.entry(from), &number.entry(upto + 1), &mut |_, entry| {
+            let more = given.bytes + entry.len();
+            if (more > bytes_max && given.bytes > 0) || entries.len() == count_max {
+                return ControlFlow::Break(());
+            }
+            given.bytes = more;
+            entries.push(entry.to_vec());
+            ControlFlow::Continue(())
+        });
+        given.entries = entries;
+        given.base = feed
+            .acked
+            .filter(|acked| acked.seq + 1 == from)
+            .and_then(|_| row(storage, ACKS, &number.key()));
+        given
+    }
+
+    /// What vouches for a feed.
+    pub(crate) fn vouchers_of(
+        &self,
+        storage: &dyn Read,
+        number: FeedNo,
+        except: impl Fn(&CertificateHash) -> bool,
+    ) -> (Vec<CertificateHash>, Vec<HqSigned<Certificate>>, Vec<Signed<OnlineKey>>) {
+        let feed = self.feed(number);
+        let names: Vec<_> =
+            feed.certificates.iter().filter(|name| !except(name)).copied().collect();
+        let (certificates, online) = self.vouchers(storage, &feed.id, &names);
+        (names, certificates, online)
+    }
+
+    /// HQ's newest word on a feed, to be passed on.
+    pub(crate) fn ack_of(&self, storage: &dyn Read, number: FeedNo) -> Option<HqSigned<Ack>> {
+        row(storage, ACKS, &number.key())
+    }
+
+    /// The entry itself, verified when it was taken.
+    pub(crate) fn entry(&self, storage: &dyn Read, number: FeedNo, seq: u64) -> Option<Proven> {
+        let bytes = storage.get(ENTRIES, &number.entry(seq))?;
+        let entry = wire::decode::<Entry>(&bytes).ok()?;
+        Proven::verify(entry, |header| self.signer(header)).ok()
+    }
+
+    /// The hash of a header that is here, or of the last one before what is here.
+    pub(super) fn hash_at(
+        &self,
+        storage: &dyn Read,
+        number: FeedNo,
+        seq: u64,
+    ) -> Option<HeaderHash> {
+        let feed = self.feed(number);
+        if seq == feed.last {
+            return feed.hash;
+        }
+        self.entry(storage, number, seq).map(|entry| entry.hash())
+    }
+
+    /// Drops what is there of the feed: HQ has all before `base`, and what comes goes on from there.
+    pub(super) fn skip_to(
+        &mut self,
+        storage: &mut dyn Storage,
+        number: FeedNo,
+        base: &Verified<Ack>,
+    ) {
+        if self.keeps == Keeps::WhatHqLacks {
+            while self.trim(storage, number, base.seq) == TRIM_MAX {}
+        }
+        let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");
+        if feed.last < feed.first {
+            feed.first = base.seq + 1;
+        }
+        feed.last = base.seq;
+        feed.hash = Some(base.hash);
+        self.dirty.insert(number);
+    }
+
+    /// Drops at most [`TRIM_MAX`] entries up to `upto`; how many went.
+    pub(crate) fn trim(&mut self, storage: &mut dyn Storage, number: FeedNo, upto: u64) -> u64 {
+        let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");
+        let until = (upto + 1).min(feed.last + 1).min(feed.first + TRIM_MAX);
+        let gone = until.saturating_sub(feed.first);
+        for seq in feed.first..until {
+            storage.delete(ENTRIES, &number.entry(seq));
+        }
+        if gone > 0 {
+            feed.first = until;
+            self.dirty.insert(number);
+        }
+        gone
+    }
+}

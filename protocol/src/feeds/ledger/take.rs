@@ -1,0 +1,318 @@
+//! One entry more, if it is one.
+
+use std::{cell::Cell, collections::BTreeMap};
+
+use storemesh_keys::{Authored, PeerId, Verified};
+
+use super::{ENTRIES, FEEDS_PER_AUTHOR_MAX, FORKS, Feed, FeedNo, Keeps, Ledger, judge::Verdict};
+use crate::{
+    feeds::{
+        Ack, After, Author, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header, HeaderHash,
+        Storage, Topic,
+        entry::Proven,
+        storage::{Read, put},
+    },
+    wire::{self, DecodeError, feeds::Fork},
+};
+
+/// An entry that is kept from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) feed: FeedNo,
+    pub(crate) seq: u64,
+    /// False when it is void, or HQ has ended its author before it.
+    pub(crate) counts: bool,
+    pub(crate) entry: Proven,
+}
+
+/// Why an entry is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// It is here already.
+    #[error("it is here already")]
+    Known,
+    /// Ask for what is between.
+    #[error("entry {seq}, and the last that is here is {last}")]
+    Gap { seq: u64, last: u64 },
+    /// Ask for the control feed first.
+    #[error("written by schema {schema}, which is not here yet")]
+    Later { schema: u32 },
+    #[error("of a topic that is not for this terminal")]
+    OutOfScope,
+    #[error("its author has no right to that topic")]
+    NoRight,
+    #[error("nobody vouches for its author")]
+    Unvouched,
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    #[error(transparent)]
+    Unproven(#[from] EntryError),
+    #[error("{0} bytes, at most {ENTRY_MAX}")]
+    TooLarge(usize),
+    #[error("it does not follow the entry that it names")]
+    Unlinked,
+    #[error("it comes without its payload")]
+    NoPayload,
+    /// The evidence is kept.
+    #[error("another entry with its number is here: its author wrote both")]
+    Forked(FeedNo),
+    #[error("its author has written two entries with one number, and is believed no further")]
+    AuthorForked,
+    #[error("its author has more than {FEEDS_PER_AUTHOR_MAX} feeds")]
+    TooManyFeeds,
+}
+
+impl Refused {
+    /// Whoever sent it should not have: it is rejected by name, and not asked of that one again.
+    pub(crate) fn is_the_senders_fault(&self) -> bool {
+        !matches!(
+            self,
+            Self::Known
+                | Self::Gap { .. }
+                | Self::Later { .. }
+                | Self::Forked(_)
+                | Self::AuthorForked
+        )
+    }
+}
+
+impl Ledger {
+    /// Takes an entry that somebody brought; `is_ours` says which topics are for this machine, from that
+    /// one. `bases` are HQ's words for feeds that begin after their first entry.
+    pub(crate) fn take(
+        &mut self,
+        storage: &mut dyn Storage,
+        bytes: &[u8],
+        is_ours: impl FnOnce(&Header) -> bool,
+        bases: &BTreeMap<FeedId, Verified<Ack>>,
+    ) -> Result<Taken, Refused> {
+        if bytes.len() > ENTRY_MAX {
+            return Err(Refused::TooLarge(bytes.len()));
+        }
+        let entry: Entry = wire::decode(bytes)?;
+        // Found out by what the header claims, before its signature has cost anything.
+        let early = Cell::new(None);
+        let stop = |why| {
+            early.set(Some(why));
+            None
+        };
+        let signer = |header: &Header| {
+            if !is_ours(header) {
+                return stop(Refused::OutOfScope);
+            }
+            if self.forked.contains(&header.author) {
+                return stop(Refused::AuthorForked);
+            }
+            if self.is_kept(storage, header, bytes) {
+                return stop(Refused::Known);
+            }
+            self.signer(header).or_else(|| stop(Refused::Unvouched))
+        };
+        let proven = Proven::verify(entry, signer);
+        if let Some(why) = early.take() {
+            return Err(why);
+        }
+        let proven = proven?;
+        self.has_feed(proven.header())?;
+        let id = proven.header().feed();
+        let taken = self
+            .link(storage, &proven, bases)
+            .and_then(|number| self.keep(storage, number, proven, Some(bytes)));
+        if taken.is_err() {
+            self.forget_unbegun(&id);
+        }
+        taken
+    }
+
+    /// A feed of which nothing was taken is none.
+    fn forget_unbegun(&mut self, id: &FeedId) {
+        let Some(number) = self.number(id).filter(|number| self.feed(*number).last == 0) else {
+            return;
+        };
+        self.numbers.remove(id);
+        self.feeds.remove(&number);
+    }
+
+    /// Takes an entry of this machine's own.
+    pub(crate) fn append(
+        &mut self,
+        storage: &mut dyn Storage,
+        proven: Proven,
+    ) -> Result<Taken, Refused> {
+        let number = self.link(storage, &proven, &BTreeMap::new())?;
+        self.keep(storage, number, proven, None)
+    }
+
+    /// The place of the next own entry on `topic`: its number, the header before, and, in a new boot, which
+    /// entry that is.
+    pub(crate) fn next(
+        &self,
+        author: Author,
+        boot: crate::feeds::Boot,
+        topic: &Topic,
+    ) -> (u64, Option<HeaderHash>, Option<After>) {
+        let id = FeedId { author, boot, topic: topic.clone() };
+        if let Some(feed) = self.number(&id).map(|number| self.feed(number)) {
+            return (feed.last + 1, feed.hash, None);
+        }
+        // The one begun last; numbers rise.
+        let former = self.of(author).filter(|(_, feed)| feed.id.topic == *topic && feed.last > 0);
+        let Some((_, feed)) = former.max_by_key(|(number, _)| *number) else {
+            return (1, None, None);
+        };
+        (1, feed.hash, Some(After { boot: feed.id.boot, seq: feed.last }))
+    }
+
+    fn is_kept(&self, storage: &dyn Storage, header: &Header, bytes: &[u8]) -> bool {
+        let Some(number) = self.number(&header.feed()) else { return false };
+        let feed = self.feed(number);
+        header.seq < feed.first
+            || (header.seq <= feed.last
+                && storage.get(ENTRIES, &number.entry(header.seq)).as_deref() == Some(bytes))
+    }
+
+    /// Where the entry belongs: right after the last of its feed.
+    fn link(
+        &mut self,
+        storage: &mut dyn Storage,
+        proven: &Proven,
+        bases: &BTreeMap<FeedId, Verified<Ack>>,
+    ) -> Result<FeedNo, Refused> {
+        let (header, id) = (proven.header(), proven.header().feed());
+        let number = match self.number(&id) {
+            Some(number) => number,
+            None => self.begin(storage, header, &id)?,
+        };
+        let feed = self.feed(number);
+        if header.seq <= feed.last {
+            return match self.hash_at(storage, number, header.seq) {
+                Some(hash) if hash != proven.hash() => Err(self.fork(storage, number, proven)),
+                Some(_) | None => Err(Refused::Known),
+            };
+        }
+        if header.seq == feed.last + 1 {
+            let first = header.seq == 1;
+            return if first || header.previous == feed.hash {
+                Ok(number)
+            } else {
+                Err(Refused::Unlinked)
+            };
+        }
+        // HQ's word for the entry before stands in for all that were trimmed.
+        let vouched =
+            |ack: &&Verified<Ack>| ack.seq + 1 == header.seq && Some(ack.hash) == header.previous;
+        // What HQ said before it was restored it may have lost: that is kept until it has it again.
+        let empty = feed.last < feed.first;
+        let may = |ack: &&Verified<Ack>| {
+            self.keeps == Keeps::All || empty || ack.generation == self.generation
+        };
+        let Some(base) = bases.get(&id).filter(vouched).filter(may) else {
+            return Err(Refused::Gap { seq: header.seq, last: feed.last });
+        };
+        self.skip_to(storage, number, base);
+        Ok(number)
+    }
+
+    /// A feed's first sign of life.
+    fn begin(
+        &mut self,
+        storage: &dyn Storage,
+        header: &Header,
+        id: &FeedId,
+    ) -> Result<FeedNo, Refused> {
+        if self.of(header.author).count() >= FEEDS_PER_AUTHOR_MAX {
+            return Err(Refused::TooManyFeeds);
+        }
+        if let (Some(After { boot, seq }), Some(previous)) = (header.after, header.previous) {
+            let before = FeedId { boot, ..id.clone() };
+            let known = self.number(&before).and_then(|feed| self.hash_at(storage, feed, seq));
+            if known.is_some_and(|hash| hash != previous) {
+                return Err(Refused::Unlinked);
+            }
+        }
+        let number = self.next;
+        self.next = FeedNo(number.0 + 1);
+        let (id, certificates) = (id.clone(), Vec::new());
+        self.numbers.insert(id.clone(), number);
+        let feed = Feed { id, first: 1, last: 0, hash: None, acked: None, certificates };
+        self.feeds.insert(number, feed);
+        Ok(number)
+    }
+
+    fn keep(
+        &mut self,
+        storage: &mut dyn Storage,
+        number: FeedNo,
+        mut proven: Proven,
+        bytes: Option<&[u8]>,
+    ) -> Result<Taken, Refused> {
+        let verdict = self.judge(proven.header(), proven.payload())?;
+        let seq = proven.header().seq;
+        let key = number.entry(seq);
+        match (verdict, bytes) {
+            (Verdict::Counts | Verdict::VoidAsItIs, Some(bytes)) => {
+                storage.put(ENTRIES, &key, bytes)
+            }
+            (Verdict::Counts | Verdict::VoidAsItIs, None) => {
+                put(storage, ENTRIES, &key, &proven.to_entry());
+            }
+            (Verdict::Void, _) => {
+                proven.drop_payload();
+                put(storage, ENTRIES, &key, &proven.to_entry());
+            }
+        }
+        let certificate = proven.header().certificate;
+        let feed = self.feeds.get_mut(&number).expect("it has just been linked");
+        feed.last = seq;
+        feed.hash = Some(proven.hash());
+        if !feed.certificates.contains(&certificate) {
+            feed.certificates.push(certificate);
+        }
+        self.dirty.insert(number);
+        let id = EntryId { feed: proven.header().feed(), seq };
+        let counts = verdict == Verdict::Counts && self.counts(&id);
+        Ok(Taken { feed: number, seq, counts, entry: proven })
+    }
+
+    /// Another entry has this one's number.
+    fn fork(&mut self, storage: &mut dyn Storage, number: FeedNo, proven: &Proven) -> Refused {
+        let header = proven.header();
+        let kept = storage.get(ENTRIES, &number.entry(header.seq));
+        let Some(kept) = kept.and_then(|bytes| wire::decode::<Entry>(&bytes).ok()) else {
+            return Refused::Known;
+        };
+        let fork = Fork { one: kept.header, other: proven.signed().clone() };
+        self.note_fork(storage, header.author, &fork);
+        Refused::Forked(number)
+    }
+
+    /// Somebody shows two entries with one number; whether that is news, and a proof.
+    pub(crate) fn hear_fork(&mut self, storage: &mut dyn Storage, fork: &Fork) -> Option<Author> {
+        let (author, one, other) = proves(fork, |header| self.signer(header))?;
+        if one == other || self.forked.contains(&author) {
+            return None;
+        }
+        self.note_fork(storage, author, fork);
+        Some(author)
+    }
+
+    /// One proof is enough to end an author.
+    fn note_fork(&mut self, storage: &mut dyn Storage, author: Author, fork: &Fork) {
+        if self.forked.insert(author) {
+            put(storage, FORKS, author.as_bytes(), fork);
+        }
+    }
+}
+
+/// Who has signed two headers with one number in one feed, and the two hashes.
+pub(super) fn proves(
+    fork: &Fork,
+    signer: impl Fn(&Header) -> Option<PeerId>,
+) -> Option<(Author, HeaderHash, HeaderHash)> {
+    let verify = |signed: &storemesh_keys::Signed<Header>| {
+        let header = Authored::verify_claim(signed.clone(), &signer).ok()?;
+        Some((header.statement().feed(), header.statement().seq, HeaderHash::of(&header)))
+    };
+    let ((feed, seq, one), (feed_too, seq_too, other)) = (verify(&fork.one)?, verify(&fork.other)?);
+    (feed == feed_too && seq == seq_too && one != other).then_some((feed.author, one, other))
+}

@@ -1,0 +1,29 @@
+//! Feeds: what is small and must be in order.
+//!
+//! A feed is a signed, append-only, gap-free sequence of entries by one author, in one boot, on one topic.
+//! Sales, stock movements and HQ's orders travel as entries; a neighbour, the gateway and HQ take each one
+//! once, whoever brings it, because it names itself and proves what it is.
+
+mod ack;
+mod control;
+mod entry;
+pub mod hq;
+mod ledger;
+mod schema;
+mod storage;
+pub mod terminal;
+
+pub mod stock;
+
+pub use ack::Ack;
+pub use control::{
+    COPIES_MAX, Clones, Control, END_FEEDS_MAX, End, LastCounted, Settings, Wanted, WantedRelease,
+};
+pub use entry::{
+    After, Author, Boot, CertificateHash, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header,
+    HeaderHash, PAYLOAD_MAX, PayloadHash, Scope, Topic,
+};
+pub use schema::{
+    CONTROL, STOCK, Schema, SchemaError, ScopeKind, TOPICS_MAX, TopicKind, TopicRule, Writers,
+};
+pub use storage::{Read, Storage};
