@@ -7,6 +7,7 @@
 mod ack;
 mod control;
 mod entry;
+mod exchange;
 pub mod hq;
 mod ledger;
 mod schema;

@@ -62,6 +62,9 @@ pub struct Have {
     /// The sender wrote the feed, and wants the receiver to keep a copy.
     #[n(3)]
     pub keep: bool,
+    /// The last that HQ has acknowledged, in the highest generation that the sender knows.
+    #[n(4)]
+    pub acked: u64,
 }
 
 /// Give me these entries, `from` to `upto`, both included.

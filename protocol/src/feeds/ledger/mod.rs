@@ -45,6 +45,9 @@ pub(crate) const TABLES: [&str; 6] = [FEEDS, ENTRIES, ACKS, CERTIFICATES, ONLINE
 /// Feeds of one author that are kept in mind: a start a day on five topics for two years.
 const FEEDS_PER_AUTHOR_MAX: usize = 4096;
 
+/// Feeds that others speak of and nobody has given yet.
+const UNBEGUN_MAX: usize = 8192;
+
 /// A feed's number in this storage alone: short, and in no key is a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FeedNo(u32);

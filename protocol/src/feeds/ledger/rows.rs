@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use storemesh_keys::{Certificate, HqSigned, OnlineKey, Signed, Verified};
+use storemesh_keys::{Certificate, HqSigned, OnlineKey, Signed};
 
 use super::{ACKS, ENTRIES, FeedNo, Keeps, Ledger};
 use crate::{
@@ -50,9 +50,10 @@ impl Ledger {
             ControlFlow::Continue(())
         });
         given.entries = entries;
+        let begins = |seq: u64| seq + 1 == from || (from == feed.first && seq >= from);
         given.base = feed
             .acked
-            .filter(|acked| acked.seq + 1 == from)
+            .filter(|acked| from > 1 && begins(acked.seq))
             .and_then(|_| row(storage, ACKS, &number.key()));
         given
     }
@@ -97,22 +98,23 @@ impl Ledger {
         self.entry(storage, number, seq).map(|entry| entry.hash())
     }
 
-    /// Drops what is there of the feed: HQ has all before `base`, and what comes goes on from there.
+    /// HQ has all up to `seq`, or nobody has: what comes goes on from there.
     pub(super) fn skip_to(
         &mut self,
         storage: &mut dyn Storage,
         number: FeedNo,
-        base: &Verified<Ack>,
+        seq: u64,
+        hash: HeaderHash,
     ) {
         if self.keeps == Keeps::WhatHqLacks {
-            while self.trim(storage, number, base.seq) == TRIM_MAX {}
+            while self.trim(storage, number, seq) == TRIM_MAX {}
         }
         let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");
         if feed.last < feed.first {
-            feed.first = base.seq + 1;
+            feed.first = seq + 1;
         }
-        feed.last = base.seq;
-        feed.hash = Some(base.hash);
+        feed.last = seq;
+        feed.hash = Some(hash);
         self.dirty.insert(number);
     }
 

@@ -4,13 +4,13 @@ use std::{cell::Cell, collections::BTreeMap};
 
 use storemesh_keys::{Authored, PeerId, Verified};
 
-use super::{ENTRIES, FEEDS_PER_AUTHOR_MAX, FORKS, Feed, FeedNo, Keeps, Ledger, judge::Verdict};
+use super::{
+    ENTRIES, FEEDS_PER_AUTHOR_MAX, FORKS, Feed, FeedNo, Keeps, Ledger, UNBEGUN_MAX, judge::Verdict,
+};
 use crate::{
     feeds::{
         Ack, After, Author, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header, HeaderHash,
-        Storage, Topic,
-        entry::Proven,
-        storage::{Read, put},
+        Storage, Topic, entry::Proven, storage::put,
     },
     wire::{self, DecodeError, feeds::Fork},
 };
@@ -115,22 +115,20 @@ impl Ledger {
         let proven = proven?;
         self.has_feed(proven.header())?;
         let id = proven.header().feed();
+        let begun = self.number(&id).is_some();
         let taken = self
             .link(storage, &proven, bases)
             .and_then(|number| self.keep(storage, number, proven, Some(bytes)));
-        if taken.is_err() {
-            self.forget_unbegun(&id);
+        if taken.is_err() && !begun {
+            self.forget(&id);
         }
         taken
     }
 
-    /// A feed of which nothing was taken is none.
-    fn forget_unbegun(&mut self, id: &FeedId) {
-        let Some(number) = self.number(id).filter(|number| self.feed(*number).last == 0) else {
-            return;
-        };
-        self.numbers.remove(id);
-        self.feeds.remove(&number);
+    fn forget(&mut self, id: &FeedId) {
+        if let Some(number) = self.numbers.remove(id) {
+            self.feeds.remove(&number);
+        }
     }
 
     /// Takes an entry of this machine's own.
@@ -171,6 +169,20 @@ impl Ledger {
                 && storage.get(ENTRIES, &number.entry(header.seq)).as_deref() == Some(bytes))
     }
 
+    /// Whether HQ's word stands in for all entries before this one, which are nowhere any more.
+    fn stands_in(&self, base: &Verified<Ack>, header: &Header, feed: &Feed) -> bool {
+        let next = base.seq + 1 == header.seq && Some(base.hash) == header.previous;
+        // What was trimmed before HQ was restored from a backup is lost to it: it goes on behind the gap.
+        let lost = base.generation < self.generation && header.seq <= base.seq + 1;
+        let empty = feed.last < feed.first;
+        match self.keeps {
+            Keeps::All => next || lost,
+            Keeps::WhatHqLacks => {
+                (next && (empty || base.generation == self.generation)) || (lost && empty)
+            }
+        }
+    }
+
     /// Where the entry belongs: right after the last of its feed.
     fn link(
         &mut self,
@@ -181,7 +193,7 @@ impl Ledger {
         let (header, id) = (proven.header(), proven.header().feed());
         let number = match self.number(&id) {
             Some(number) => number,
-            None => self.begin(storage, header, &id)?,
+            None => self.begin(&id)?,
         };
         let feed = self.feed(number);
         if header.seq <= feed.last {
@@ -198,37 +210,27 @@ impl Ledger {
                 Err(Refused::Unlinked)
             };
         }
-        // HQ's word for the entry before stands in for all that were trimmed.
-        let vouched =
-            |ack: &&Verified<Ack>| ack.seq + 1 == header.seq && Some(ack.hash) == header.previous;
-        // What HQ said before it was restored it may have lost: that is kept until it has it again.
-        let empty = feed.last < feed.first;
-        let may = |ack: &&Verified<Ack>| {
-            self.keeps == Keeps::All || empty || ack.generation == self.generation
-        };
-        let Some(base) = bases.get(&id).filter(vouched).filter(may) else {
-            return Err(Refused::Gap { seq: header.seq, last: feed.last });
-        };
-        self.skip_to(storage, number, base);
+        let gap = Refused::Gap { seq: header.seq, last: feed.last };
+        let base = bases.get(&id).filter(|base| self.stands_in(base, header, feed)).ok_or(gap)?;
+        self.skip_to(storage, number, header.seq - 1, base.hash);
         Ok(number)
     }
 
-    /// A feed's first sign of life.
-    fn begin(
-        &mut self,
-        storage: &dyn Storage,
-        header: &Header,
-        id: &FeedId,
-    ) -> Result<FeedNo, Refused> {
-        if self.of(header.author).count() >= FEEDS_PER_AUTHOR_MAX {
-            return Err(Refused::TooManyFeeds);
+    /// The number of a feed that somebody speaks of; none when there are too many.
+    pub(crate) fn intern(&mut self, id: &FeedId) -> Option<FeedNo> {
+        if let Some(number) = self.number(id) {
+            return Some(number);
         }
-        if let (Some(After { boot, seq }), Some(previous)) = (header.after, header.previous) {
-            let before = FeedId { boot, ..id.clone() };
-            let known = self.number(&before).and_then(|feed| self.hash_at(storage, feed, seq));
-            if known.is_some_and(|hash| hash != previous) {
-                return Err(Refused::Unlinked);
-            }
+        let unbegun = self.feeds.values().rev().take(UNBEGUN_MAX).filter(|feed| feed.last == 0);
+        if unbegun.count() == UNBEGUN_MAX {
+            return None;
+        }
+        self.begin(id).ok()
+    }
+
+    fn begin(&mut self, id: &FeedId) -> Result<FeedNo, Refused> {
+        if self.of(id.author).count() >= FEEDS_PER_AUTHOR_MAX {
+            return Err(Refused::TooManyFeeds);
         }
         let number = self.next;
         self.next = FeedNo(number.0 + 1);
@@ -237,6 +239,17 @@ impl Ledger {
         let feed = Feed { id, first: 1, last: 0, hash: None, acked: None, certificates };
         self.feeds.insert(number, feed);
         Ok(number)
+    }
+
+    /// Whether the first entry of a boot follows the entry that it names, where that one is here.
+    fn follows(&self, storage: &dyn Storage, header: &Header, id: &FeedId) -> bool {
+        let (Some(After { boot, seq }), Some(previous)) = (header.after, header.previous) else {
+            return true;
+        };
+        let before = FeedId { boot, ..id.clone() };
+        let known = self.number(&before).filter(|feed| seq <= self.feed(*feed).last);
+        let known = known.and_then(|feed| self.hash_at(storage, feed, seq));
+        known.is_none_or(|hash| hash == previous)
     }
 
     fn keep(

@@ -1,0 +1,268 @@
+//! Who lacks what of the feeds, and who is asked for it.
+//!
+//! Every side - a neighbour, the gateway's HQ, HQ's terminals - tells the others, at most every
+//! [`TELL_EVERY`], how far it has each feed; who lacks a range asks *one* side for it, and another only
+//! when that one gives nothing for [`PATIENCE`]. What is new is pushed unasked to those that should have it
+//! at once ([`Policy::pushes`]); who may expect a push waits [`PUSH_WAIT`] before it asks.
+//!
+//! The rule for long ranges: a side has at most [`GIVE_WINDOW`] bytes on its way to one that asked, and
+//! goes on when that one says how far it has come. So a backlog of weeks leaves room for what is new, and
+//! nobody's memory holds it.
+//!
+//! All of it is safe to lose and to repeat: an entry is taken once (`ledger`). What crosses the stream goes
+//! in by the `hear_` methods; what is to be said comes out of [`Exchange::settle`], once a batch.
+
+mod say;
+mod seek;
+mod side;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use self::side::Side;
+use super::{
+    FeedId,
+    ledger::{Feed, FeedNo, Ledger},
+};
+use crate::{Instant, wire::feeds::Have};
+
+/// Design: at most once per 50 ms.
+pub(crate) const TELL_EVERY: Duration = Duration::from_millis(50);
+/// Whoever was asked and has given nothing for so long is not waited for. A guess: a slow disk's sync and a
+/// poor link's delay, several times over.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+/// What somebody else should push is asked for after so long.
+pub(crate) const PUSH_WAIT: Duration = Duration::from_millis(200);
+/// Bytes on their way to a side that asked: at 5 Mbit/s and 100 ms of delay the link is never idle.
+const GIVE_WINDOW: usize = 128 * 1024;
+/// Bytes on their way to a side in all; beyond it nothing is pushed, and the side asks.
+const PUSH_WINDOW: usize = 1024 * 1024;
+/// Entries of one feed that are pushed; a longer run is asked for.
+const PUSH_MAX: u64 = 256;
+/// Who cannot give, or gave what was no use, is not asked for that feed for so long.
+const REST: Duration = Duration::from_secs(10);
+/// Ranges asked of one side at once, and how many of them may be long.
+const ASKS_MAX: usize = 8;
+const LONG_ASKS_MAX: usize = 4;
+/// More entries than this are a backlog.
+const LONG: u64 = 256;
+
+/// What a side should have, and what this machine wants.
+pub(crate) trait Policy<S> {
+    /// Its certificate entitles it to the feed.
+    fn may_have(&self, side: S, feed: &FeedId) -> bool;
+    /// It should have what is new at once, and from here.
+    fn pushes(&self, side: S, feed: &FeedId) -> bool;
+    /// It is asked to keep a copy.
+    fn keeps(&self, side: S, feed: &FeedId) -> bool;
+    /// Whether this machine wants more of the feed than it has, as that side has it.
+    fn wants(&self, side: S, feed: &Feed, theirs: &Theirs) -> Wants;
+}
+
+/// Whether a feed is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    No,
+    /// From this entry on.
+    From(u64),
+    /// The same, and somebody is going to push it.
+    Soon(u64),
+}
+
+/// How far a side has a feed, as it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Theirs {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// What it has heard HQ acknowledge.
+    pub(crate) acked: u64,
+    /// It wrote the feed, and wants us to keep a copy.
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Exchange<S> {
+    sides: BTreeMap<S, Side>,
+    /// Feeds that somebody has further than we, since when that is known.
+    lacking: BTreeMap<FeedNo, Instant>,
+    asked: BTreeMap<FeedNo, Asked<S>>,
+}
+
+#[derive(Debug)]
+struct Asked<S> {
+    of: S,
+    upto: u64,
+    /// Given up then; each entry that comes puts it off.
+    until: Instant,
+    long: bool,
+}
+
+impl<S: Copy + Ord> Exchange<S> {
+    pub(crate) fn new() -> Self {
+        Self { sides: BTreeMap::new(), lacking: BTreeMap::new(), asked: BTreeMap::new() }
+    }
+
+    pub(crate) fn up(&mut self, now: Instant, side: S, ledger: &Ledger, policy: &impl Policy<S>) {
+        self.down(side);
+        let mut new = Side::new(now);
+        for (number, feed) in ledger.feeds() {
+            if feed.last > 0 && policy.may_have(side, &feed.id) {
+                new.untold.insert(number);
+            }
+        }
+        self.sides.insert(side, new);
+    }
+
+    pub(crate) fn down(&mut self, side: S) {
+        self.sides.remove(&side);
+        self.asked.retain(|_, asked| asked.of != side);
+    }
+
+    pub(crate) fn is_up(&self, side: S) -> bool {
+        self.sides.contains_key(&side)
+    }
+
+    pub(crate) fn sides(&self) -> impl Iterator<Item = S> {
+        self.sides.keys().copied()
+    }
+
+    /// How far `side` says that it has the feed: on its disk, that is.
+    pub(crate) fn has(&self, side: S, feed: FeedNo) -> u64 {
+        let theirs = self.sides.get(&side).and_then(|side| side.theirs.get(&feed));
+        theirs.map_or(0, |theirs| theirs.last)
+    }
+
+    /// The side that wrote the feed wants a copy kept here.
+    pub(crate) fn is_to_keep(&self, feed: FeedNo) -> bool {
+        self.sides.values().any(|side| side.theirs.get(&feed).is_some_and(|theirs| theirs.keep))
+    }
+
+    pub(crate) fn hear_have(
+        &mut self,
+        now: Instant,
+        side: S,
+        number: FeedNo,
+        have: &Have,
+        ledger: &Ledger,
+    ) {
+        let Some(heard) = self.sides.get_mut(&side) else { return };
+        let Have { first, last, keep, acked, .. } = *have;
+        heard.theirs.insert(number, Theirs { first, last, acked, keep });
+        heard.confirm(number, last);
+        if ledger.feed(number).last < last {
+            self.lacking.entry(number).or_insert(now);
+        }
+    }
+
+    pub(crate) fn hear_ask(
+        &mut self,
+        side: S,
+        number: FeedNo,
+        from: u64,
+        upto: u64,
+        ledger: &Ledger,
+    ) {
+        let Some(asker) = self.sides.get_mut(&side) else { return };
+        let feed = ledger.feed(number);
+        let base = feed.acked.is_some_and(|acked| acked.seq + 1 >= feed.first);
+        if feed.last < from || (from < feed.first && !base) {
+            asker.lacks.push(feed.id.clone());
+            return;
+        }
+        asker.rewind(number, from.saturating_sub(1));
+        asker.owed.insert(number, upto.min(feed.last));
+    }
+
+    /// It cannot give what it was asked for.
+    pub(crate) fn hear_lacks(&mut self, now: Instant, side: S, number: FeedNo) {
+        self.rest(now, side, number);
+        if let Some(heard) = self.sides.get_mut(&side) {
+            heard.theirs.remove(&number);
+        }
+    }
+
+    /// `side` has brought entry `seq`, and it was taken.
+    pub(crate) fn taken(&mut self, now: Instant, side: S, number: FeedNo, seq: u64) {
+        if let Some(side) = self.sides.get_mut(&side) {
+            let theirs = side.theirs.entry(number).or_default();
+            theirs.last = theirs.last.max(seq);
+            side.sent.entry(number).and_modify(|sent| *sent = seq.max(*sent)).or_insert(seq);
+        }
+        if let Some(asked) = self.asked.get_mut(&number).filter(|asked| asked.of == side) {
+            asked.until = now + PATIENCE;
+            if asked.upto <= seq {
+                self.asked.remove(&number);
+            }
+        }
+    }
+
+    /// `side` has brought entry `seq`, which did not fit to what is here; or, with `rest`, was no use.
+    pub(crate) fn refused(&mut self, now: Instant, side: S, number: FeedNo, seq: u64, rest: bool) {
+        if rest {
+            self.rest(now, side, number);
+        }
+        if let Some(side) = self.sides.get_mut(&side) {
+            let theirs = side.theirs.entry(number).or_default();
+            theirs.last = theirs.last.max(seq);
+            self.lacking.entry(number).or_insert(now);
+        }
+    }
+
+    /// The feed has more entries than before: those who lack them are told, or given.
+    pub(crate) fn grown(&mut self, number: FeedNo, ledger: &Ledger, policy: &impl Policy<S>) {
+        let feed = ledger.feed(number);
+        for (side, state) in &mut self.sides {
+            if !policy.may_have(*side, &feed.id) {
+                continue;
+            }
+            state.untold.insert(number);
+            if policy.pushes(*side, &feed.id) {
+                state.push.insert(number);
+            }
+        }
+    }
+
+    /// HQ has acknowledged more of the feed: told to those who have some of it.
+    pub(crate) fn acked(&mut self, number: FeedNo, author: Option<S>) {
+        for (side, state) in &mut self.sides {
+            let has = state.theirs.get(&number).is_some_and(|theirs| theirs.last > 0);
+            if has || author == Some(*side) || state.sent.contains_key(&number) {
+                state.acks.insert(number);
+            }
+        }
+    }
+
+    /// What this machine wants has changed, or whom it serves: everything is told again, and looked at.
+    pub(crate) fn rethink(&mut self, now: Instant, ledger: &Ledger, policy: &impl Policy<S>) {
+        for (side, state) in &mut self.sides {
+            for (number, theirs) in &state.theirs {
+                if ledger.feed(*number).last < theirs.last {
+                    self.lacking.entry(*number).or_insert(now);
+                }
+            }
+            for (number, feed) in ledger.feeds().filter(|(_, feed)| feed.last > 0) {
+                if policy.keeps(*side, &feed.id) || policy.pushes(*side, &feed.id) {
+                    state.untold.insert(number);
+                }
+            }
+        }
+    }
+
+    fn rest(&mut self, now: Instant, side: S, number: FeedNo) {
+        self.asked.retain(|feed, asked| *feed != number || asked.of != side);
+        if let Some(side) = self.sides.get_mut(&side) {
+            side.resting.insert(number, now + REST);
+        }
+    }
+
+    /// When [`Exchange::settle`] has something to say again, if nothing is heard until then.
+    pub(crate) fn deadline(&self) -> Instant {
+        let sides = self.sides.values().map(Side::deadline);
+        let asked = self.asked.values().map(|asked| asked.until);
+        let unasked = self.lacking.iter().filter(|(number, _)| !self.asked.contains_key(number));
+        let expected = unasked.map(|(_, since)| *since + PUSH_WAIT);
+        sides.chain(asked).chain(expected).fold(Instant::NEVER, Instant::min)
+    }
+}

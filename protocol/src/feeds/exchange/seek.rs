@@ -1,0 +1,99 @@
+//! Which side is asked for what is lacking.
+//!
+//! HQ's control feed goes first, then feeds that lack little, then backlogs, the feed begun first before
+//! later ones.
+
+use super::{ASKS_MAX, Asked, Exchange, LONG, LONG_ASKS_MAX, PATIENCE, PUSH_WAIT, Policy, Wants};
+use crate::{
+    Instant,
+    feeds::{
+        CONTROL,
+        ledger::{FeedNo, Ledger},
+    },
+    wire::feeds::Ask,
+};
+
+impl<S: Copy + Ord> Exchange<S> {
+    /// Whom to ask for what, now.
+    pub(super) fn seek(
+        &mut self,
+        now: Instant,
+        ledger: &Ledger,
+        policy: &impl Policy<S>,
+    ) -> Vec<(S, Ask)> {
+        let late = self.asked.iter().filter(|(_, asked)| asked.until <= now);
+        let late: Vec<(FeedNo, S)> = late.map(|(number, asked)| (*number, asked.of)).collect();
+        for (number, side) in late {
+            self.rest(now, side, number);
+        }
+        for side in self.sides.values_mut() {
+            side.resting.retain(|_, until| now < *until);
+        }
+        let mut turns = Vec::new();
+        self.lacking.retain(|number, _| {
+            let feed = ledger.feed(*number);
+            let has_more = |side: &super::Side| {
+                side.theirs.get(number).is_some_and(|theirs| feed.last < theirs.last)
+            };
+            let last = self.sides.values().filter(|side| has_more(side));
+            let last =
+                last.filter_map(|side| side.theirs.get(number)).map(|theirs| theirs.last).max();
+            let Some(last) = last else { return false };
+            if !self.asked.contains_key(number) {
+                let control = feed.id.topic.name.as_str() == CONTROL;
+                turns.push((!control, last - feed.last > LONG, *number));
+            }
+            true
+        });
+        turns.sort_unstable();
+        turns
+            .into_iter()
+            .filter_map(|(_, _, number)| self.ask(now, number, ledger, policy))
+            .collect()
+    }
+
+    fn ask(
+        &mut self,
+        now: Instant,
+        number: FeedNo,
+        ledger: &Ledger,
+        policy: &impl Policy<S>,
+    ) -> Option<(S, Ask)> {
+        let feed = ledger.feed(number);
+        let since = *self.lacking.get(&number)?;
+        let mut best: Option<(usize, S, u64, u64, bool)> = None;
+        let mut wanted = false;
+        for (side, state) in &self.sides {
+            let Some(theirs) = state.theirs.get(&number).filter(|theirs| feed.last < theirs.last)
+            else {
+                continue;
+            };
+            let from = match policy.wants(*side, feed, theirs) {
+                Wants::No => continue,
+                Wants::From(from) => from,
+                Wants::Soon(from) if since + PUSH_WAIT <= now => from,
+                Wants::Soon(_) => {
+                    wanted = true;
+                    continue;
+                }
+            };
+            wanted = true;
+            let long = theirs.last - from > LONG;
+            let busy = self.asked.values().filter(|asked| asked.of == *side).count();
+            let long_asks = self.asked.values().filter(|asked| asked.of == *side && asked.long);
+            let full = busy >= ASKS_MAX || (long && long_asks.count() >= LONG_ASKS_MAX);
+            if full || theirs.last < from || state.is_resting(now, number) {
+                continue;
+            }
+            if best.as_ref().is_none_or(|(least, ..)| busy < *least) {
+                best = Some((busy, *side, from, theirs.last, long));
+            }
+        }
+        if !wanted {
+            self.lacking.remove(&number);
+        }
+        let (_, of, from, upto, long) = best?;
+        self.asked.insert(number, Asked { of, upto, until: now + PATIENCE, long });
+        Some((of, Ask { feed: feed.id.clone(), from, upto }))
+    }
+}
