@@ -18,7 +18,10 @@ mod vouch;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use minicbor::{Decode, Encode};
 use storemesh_keys::{Certificate, OnlineKey, Timestamp, Trust, Verified};
@@ -48,6 +51,9 @@ const FEEDS_PER_AUTHOR_MAX: usize = 4096;
 /// Feeds that others speak of and nobody has given yet.
 const UNBEGUN_MAX: usize = 8192;
 
+/// So precisely is it known how old an entry is.
+const MARK_EVERY: Duration = Duration::from_hours(6);
+
 /// A feed's number in this storage alone: short, and in no key is a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FeedNo(u32);
@@ -71,6 +77,19 @@ pub(crate) struct Feed {
     /// What its entries name, in the order in which they first did.
     #[n(5)]
     certificates: Vec<CertificateHash>,
+    /// How old what HQ has acknowledged is: at most one mark a [`MARK_EVERY`].
+    #[n(6)]
+    marks: Vec<Mark>,
+}
+
+/// All up to `seq` was acknowledged at that time, or before.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub(crate) struct Mark {
+    #[n(0)]
+    seq: u64,
+    #[n(1)]
+    at: Timestamp,
 }
 
 /// What HQ has acknowledged of a feed.
@@ -198,6 +217,10 @@ impl Ledger {
         self.ends.push(end);
     }
 
+    pub(crate) fn ends(&self, author: Author) -> Vec<End> {
+        self.ends.iter().filter(|end| end.author == author).cloned().collect()
+    }
+
     pub(crate) fn is_forked(&self, author: &Author) -> bool {
         self.forked.contains(author)
     }
@@ -223,10 +246,39 @@ impl Ledger {
             return None;
         }
         let feed = self.feeds.get_mut(&number).expect("looked up above");
+        let (seq, at) = (ack.seq, ack.at);
+        if feed.marks.last().is_none_or(|mark| mark.at.plus(MARK_EVERY) <= at) {
+            feed.marks.push(Mark { seq, at });
+        }
         feed.acked = Some(Acked { generation: ack.generation, seq: ack.seq, at: ack.at });
         put(storage, ACKS, &number.key(), ack.signed());
         self.dirty.insert(number);
         Some(number)
+    }
+}
+
+impl Ledger {
+    /// Of each feed, up to where HQ acknowledged it so long ago, in this generation.
+    pub(crate) fn aged(
+        &mut self,
+        generation: u64,
+        hq_time: Timestamp,
+        retention: Duration,
+    ) -> Vec<(FeedNo, u64)> {
+        let mut aged = Vec::new();
+        for (number, feed) in &mut self.feeds {
+            let held = feed.acked_in(generation);
+            let old = |mark: &Mark| mark.at.plus(retention) <= hq_time;
+            // A feed that has ended has no later mark than its last acknowledgement.
+            let whole = feed.acked.filter(|acked| acked.at.plus(retention) <= hq_time);
+            let upto = feed.marks.iter().filter(|mark| old(mark)).map(|mark| mark.seq).max();
+            let upto = whole.map(|acked| acked.seq).max(upto).map_or(0, |upto| upto.min(held));
+            feed.marks.retain(|mark| !old(mark) || mark.seq > upto);
+            if feed.first <= upto {
+                aged.push((*number, upto));
+            }
+        }
+        aged
     }
 }
 
@@ -239,6 +291,14 @@ impl Feed {
 
 impl FeedNo {
     const KEY: usize = 4;
+
+    pub(crate) fn of(number: u32) -> Self {
+        Self(number)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
 
     pub(crate) fn key(self) -> [u8; Self::KEY] {
         self.0.to_be_bytes()

@@ -10,7 +10,9 @@ use super::{
 use crate::{
     feeds::{
         Ack, After, Author, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header, HeaderHash,
-        Storage, Topic, entry::Proven, storage::put,
+        Storage, Topic,
+        entry::Proven,
+        storage::{put, row},
     },
     wire::{self, DecodeError, feeds::Fork},
 };
@@ -236,7 +238,8 @@ impl Ledger {
         self.next = FeedNo(number.0 + 1);
         let (id, certificates) = (id.clone(), Vec::new());
         self.numbers.insert(id.clone(), number);
-        let feed = Feed { id, first: 1, last: 0, hash: None, acked: None, certificates };
+        let marks = Vec::new();
+        let feed = Feed { id, first: 1, last: 0, hash: None, acked: None, certificates, marks };
         self.feeds.insert(number, feed);
         Ok(number)
     }
@@ -297,6 +300,11 @@ impl Ledger {
         let fork = Fork { one: kept.header, other: proven.signed().clone() };
         self.note_fork(storage, header.author, &fork);
         Refused::Forked(number)
+    }
+
+    /// The proof that ended an author.
+    pub(crate) fn fork_of(&self, storage: &dyn Storage, author: Author) -> Option<Fork> {
+        row(storage, FORKS, author.as_bytes())
     }
 
     /// Somebody shows two entries with one number; whether that is news, and a proof.

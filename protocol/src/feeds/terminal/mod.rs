@@ -1,14 +1,46 @@
 //! A terminal's feeds: what its programs post, what its neighbours and HQ wrote, and who lacks what of it.
+//!
+//! It routes what comes in to the ledger (what is kept), the exchange (who has and lacks what) and the stock
+//! read model, and gathers what they want said. The program on a terminal and the simulator drive this
+//! same composite, beside [`crate::terminal::Terminal`], from which it hears who is gateway and what time
+//! it is. A post is answered when it is on disk: outputs leave after the batch's transaction.
 
+mod control;
+mod hear;
 mod io;
+mod post;
+mod roles;
+mod status;
+mod trim;
 
-use storemesh_keys::{Certificate, HqSigned, SecretKey, Trust};
+#[cfg(test)]
+mod tests;
 
-pub use self::io::{
-    AckLevel, Body, Event, FromFeeds, Input, KEY_MAX, Output, Post, PostError, Posted, ToFeeds,
+use std::collections::{BTreeMap, BTreeSet};
+
+use storemesh_keys::{Certificate, Expiry, HqSigned, PeerId, SecretKey, Timestamp, Trust};
+
+pub use self::{
+    io::{
+        AckLevel, Body, Event, FromFeeds, Input, KEY_MAX, Output, Post, PostError, Posted, ToFeeds,
+    },
+    status::{FeedStatus, Status},
 };
-use super::{Boot, Storage, ledger, stock};
-use crate::Instant;
+use self::{post::Waiting, roles::Roles, trim::TRIM_EVERY};
+use super::{
+    Author, Boot, CertificateHash, Settings, Storage,
+    exchange::Exchange,
+    ledger::{self, Keeps, Ledger},
+    stock,
+};
+use crate::{
+    Instant,
+    terminal::Source,
+    wire::{
+        self,
+        feeds::{Cloned, FORKS_MAX, FeedFrame, Fork},
+    },
+};
 
 /// Every table of a terminal's feeds.
 pub const TABLES: &[&str] = &[
@@ -21,6 +53,8 @@ pub const TABLES: &[&str] = &[
     stock::ITEMS,
     stock::MOVEMENTS,
     stock::COUNTS,
+    post::KEYS,
+    post::POSTED,
 ];
 
 /// What the driver knows at start.
@@ -35,29 +69,191 @@ pub struct Setup {
     pub trust: Trust,
 }
 
+/// What a terminal should not have done, to be shown to everybody.
+#[derive(Debug, Default)]
+struct Evidence {
+    forks: Vec<Fork>,
+    clones: Vec<Cloned>,
+}
+
 #[derive(Debug)]
-pub struct TerminalFeeds {}
+pub struct TerminalFeeds {
+    key: SecretKey,
+    trust: Trust,
+    /// What this terminal's entries name.
+    certificate: CertificateHash,
+    ledger: Ledger,
+    exchange: Exchange<Source>,
+    roles: Roles,
+    settings: Settings,
+    waiting: Vec<Waiting>,
+    full: bool,
+    /// As the other composite says it, and when it did.
+    hq_time: Option<(Timestamp, Instant)>,
+    /// The newest time that HQ has signed in a feed.
+    hq_signed: Option<Timestamp>,
+    /// The boots in which each neighbour was here, in their order.
+    boots: BTreeMap<PeerId, Vec<Boot>>,
+    evidence: Evidence,
+    trim_at: Instant,
+    /// What is wanted or owed has changed in this batch.
+    rethink: bool,
+}
 
 impl TerminalFeeds {
     /// Goes on from what storage holds; the outputs are to be carried out like any others.
-    pub fn load(_setup: Setup, _storage: &mut dyn Storage, _now: Instant) -> (Self, Vec<Output>) {
-        (Self {}, Vec::new())
+    pub fn load(setup: Setup, storage: &mut dyn Storage, now: Instant) -> (Self, Vec<Output>) {
+        let certificate = setup.certificate.verify(&setup.trust, Timestamp(0), Expiry::Ignored);
+        let certificate = certificate.expect("the terminal's other composite has verified it");
+        let me = setup.key.peer_id();
+        let settings = Settings::default();
+        let roles = Roles {
+            me,
+            store: certificate.store.clone(),
+            boot: setup.boot,
+            hq: Author::hq(setup.trust.chain),
+            gateway: None,
+            neighbours: BTreeSet::new(),
+            copies: settings.journal_copies as usize,
+            generation: 0,
+        };
+        let mut feeds = Self {
+            key: setup.key,
+            trust: setup.trust,
+            certificate: CertificateHash::of(certificate.payload()),
+            ledger: Ledger::load(setup.trust, Keeps::WhatHqLacks, storage),
+            exchange: Exchange::new(),
+            roles,
+            settings,
+            waiting: Vec::new(),
+            full: false,
+            hq_time: None,
+            hq_signed: None,
+            boots: BTreeMap::new(),
+            evidence: Evidence::default(),
+            trim_at: now + TRIM_EVERY,
+            rethink: false,
+        };
+        feeds.ledger.vouch(storage, &setup.certificate);
+        let mut outputs = Vec::new();
+        feeds.read_control(now, storage, &mut outputs);
+        (feeds, outputs)
+    }
+
+    /// What HQ has said until now, generation after generation.
+    fn read_control(&mut self, now: Instant, storage: &mut dyn Storage, outputs: &mut Vec<Output>) {
+        let own = self.ledger.of(self.roles.hq).map(|(number, feed)| (number, feed.clone()));
+        let own: Vec<_> = own.filter(|(_, feed)| roles::is_control(&feed.id)).collect();
+        for (number, feed) in own {
+            for seq in feed.first..=feed.last {
+                let Some(entry) = self.ledger.entry(storage, number, seq) else { continue };
+                if let Some(payload) = entry.payload()
+                    && wire::decode::<super::Control>(payload).is_ok()
+                {
+                    self.control(now, storage, entry.header(), payload, outputs);
+                }
+            }
+        }
     }
 
     /// Takes a batch of inputs, and returns what must be done once `storage` is committed.
     #[must_use]
     pub fn handle(
         &mut self,
-        _now: Instant,
-        _storage: &mut dyn Storage,
-        _inputs: Vec<Input>,
+        now: Instant,
+        storage: &mut dyn Storage,
+        inputs: Vec<Input>,
     ) -> Vec<Output> {
-        Vec::new()
+        let mut outputs = Vec::new();
+        for input in inputs {
+            self.route(now, storage, input, &mut outputs);
+        }
+        self.trim(now, storage);
+        if std::mem::take(&mut self.rethink) {
+            self.exchange.rethink(now, &self.ledger, &self.roles);
+        }
+        self.ledger.flush(storage);
+        self.show_evidence(&mut outputs);
+        for (to, frame) in self.exchange.settle(now, storage, &self.ledger, &self.roles) {
+            outputs.push(Output::Send { to, frame: wire::encode(&frame) });
+        }
+        self.answer_posts(now, &mut outputs);
+        outputs
     }
 
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        Instant::NEVER
+        let posts = self.waiting.iter().map(|post| post.until);
+        posts.fold(self.exchange.deadline().min(self.trim_at), Instant::min)
+    }
+
+    fn route(
+        &mut self,
+        now: Instant,
+        storage: &mut dyn Storage,
+        input: Input,
+        outputs: &mut Vec<Output>,
+    ) {
+        match input {
+            Input::Post { ticket, post } => self.post(now, storage, ticket, post, outputs),
+            Input::Up(side) => self.up(now, side, outputs),
+            Input::Down(side) => self.down(now, side),
+            Input::Frame { from, bytes } => self.frame(now, storage, from, &bytes, outputs),
+            Input::Told(ToFeeds::Gateway(gateway)) => {
+                self.rethink |= self.roles.gateway != gateway;
+                self.roles.gateway = gateway;
+            }
+            Input::Told(ToFeeds::HqTime(time)) => self.hq_time = Some((time, now)),
+            Input::Told(ToFeeds::Certificate(certificate)) => {
+                if let Some(hash) = self.ledger.vouch(storage, &certificate) {
+                    self.certificate = hash;
+                }
+            }
+            Input::Room { full } => {
+                if self.full != full {
+                    self.full = full;
+                    outputs.push(Output::Event(Event::Full(full)));
+                }
+            }
+            Input::Tick => {}
+        }
+    }
+
+    fn up(&mut self, now: Instant, side: Source, outputs: &mut Vec<Output>) {
+        if let Source::Neighbour(peer) = side {
+            self.roles.neighbours.insert(peer);
+        }
+        self.exchange.up(now, side, &self.ledger, &self.roles);
+        self.rethink = true;
+        let boot = Some(self.roles.boot);
+        let frame = FeedFrame { boot, ..FeedFrame::default() };
+        outputs.push(Output::Send { to: side, frame: wire::encode(&frame) });
+    }
+
+    fn down(&mut self, _: Instant, side: Source) {
+        if let Source::Neighbour(peer) = side {
+            self.roles.neighbours.remove(&peer);
+        }
+        self.exchange.down(side);
+        self.rethink = true;
+    }
+
+    /// Forks and clones are shown to whoever is here; HQ decides what comes of them.
+    fn show_evidence(&mut self, outputs: &mut Vec<Output>) {
+        let Evidence { forks, clones } = &mut self.evidence;
+        if forks.is_empty() && clones.is_empty() {
+            return;
+        }
+        forks.truncate(FORKS_MAX);
+        clones.truncate(FORKS_MAX);
+        let frame = FeedFrame {
+            forks: Some(std::mem::take(forks)),
+            clones: Some(std::mem::take(clones)),
+            ..FeedFrame::default()
+        };
+        for to in self.exchange.sides() {
+            outputs.push(Output::Send { to, frame: wire::encode(&frame) });
+        }
     }
 }

@@ -1,0 +1,139 @@
+//! What HQ's control feed does on a terminal.
+
+use storemesh_keys::PeerId;
+
+use super::{Event, FromFeeds, Output, TerminalFeeds, roles::is_stock};
+use crate::{
+    Instant,
+    feeds::{
+        Boot, Clones, Control, End, Header, Storage, Wanted, WantedRelease,
+        control::COPIES_MAX,
+        ledger::Ledger,
+        stock::{self, Record},
+    },
+    wire::{self, feeds::Cloned},
+};
+
+/// Boots of one terminal that are kept in mind, to tell a clone by.
+const BOOTS_MAX: usize = 16;
+
+impl TerminalFeeds {
+    pub(super) fn control(
+        &mut self,
+        now: Instant,
+        storage: &mut dyn Storage,
+        header: &Header,
+        payload: &[u8],
+        outputs: &mut Vec<Output>,
+    ) {
+        let control: Control =
+            wire::decode(payload).expect("one that does not read does not count");
+        let generation = header.boot.0;
+        // An entry that was written by a schema says by which: it is kept, whoever speaks for HQ now.
+        if let Some(schema) = control.schema
+            && schema.check().is_ok()
+        {
+            outputs.push(Output::Event(Event::Schema { version: schema.version }));
+            self.ledger.add_schema(schema);
+        }
+        if let Some(end) = control.end {
+            self.end(storage, end);
+        }
+        self.raise_generation(generation, outputs);
+        if generation < self.ledger.generation() {
+            return;
+        }
+        if let Some(WantedRelease { release, at }) = control.wanted {
+            self.hq_signed(at, outputs);
+            let wanted = Wanted { generation, number: header.seq, release, at };
+            outputs.push(Output::Tell(FromFeeds::Wanted(wanted)));
+        }
+        if let Some(settings) = control.settings {
+            self.settings = settings;
+            self.roles.copies = settings.journal_copies.min(COPIES_MAX) as usize;
+            self.exchange.rethink(now, &self.ledger, &self.roles);
+            outputs.push(Output::Event(Event::Settings(settings)));
+        }
+        if let Some(Clones { author, settled, .. }) = control.clones {
+            let peer = author.peer();
+            self.boots.remove(&peer);
+            outputs.push(Output::Tell(if settled {
+                FromFeeds::LetIn(peer)
+            } else {
+                FromFeeds::KeepOut(peer)
+            }));
+        }
+    }
+
+    /// What an author wrote beyond its end no longer counts.
+    fn end(&mut self, storage: &mut dyn Storage, end: End) {
+        let feeds: Vec<_> = self.ledger.of(end.author).map(|(number, _)| number).collect();
+        let before = self.ledger.ends(end.author);
+        self.ledger.add_end(end);
+        for number in feeds {
+            take_back(&self.ledger, storage, number, &before, &self.roles.store);
+        }
+    }
+
+    pub(super) fn raise_generation(&mut self, generation: u64, outputs: &mut Vec<Output>) {
+        if generation <= self.ledger.generation() {
+            return;
+        }
+        let first = self.ledger.generation() == 0;
+        self.ledger.raise_generation(generation);
+        self.roles.generation = generation;
+        // What the lost HQ had acknowledged is offered again.
+        self.rethink = true;
+        if !first {
+            outputs.push(Output::Event(Event::Generation(generation)));
+        }
+    }
+
+    /// `peer` is here, in this boot. One that is seen again after a later one is alive beside it.
+    pub(super) fn boot_seen(&mut self, peer: PeerId, boot: Boot, outputs: &mut Vec<Output>) {
+        let boots = self.boots.entry(peer).or_default();
+        let newest = boots.last().copied();
+        if newest == Some(boot) {
+            return;
+        }
+        if let (true, Some(other)) = (boots.contains(&boot), newest) {
+            let author = crate::feeds::Author::terminal(peer);
+            let boots = [boot, other];
+            self.evidence.clones.push(Cloned { author, boots });
+            outputs.push(Output::Event(Event::Cloned { author, boots }));
+            outputs.push(Output::Tell(FromFeeds::KeepOut(peer)));
+            return;
+        }
+        if boots.len() == BOOTS_MAX {
+            boots.remove(0);
+        }
+        boots.push(boot);
+    }
+}
+
+/// Takes a stock feed's entries back that counted by `before` and do no more.
+fn take_back(
+    ledger: &Ledger,
+    storage: &mut dyn Storage,
+    number: crate::feeds::ledger::FeedNo,
+    before: &[End],
+    store: &storemesh_keys::Name,
+) {
+    let feed = ledger.feed(number).clone();
+    if !is_stock(&feed.id) {
+        return;
+    }
+    for seq in feed.first..=feed.last {
+        let id = crate::feeds::EntryId { feed: feed.id.clone(), seq };
+        let counted = before.iter().all(|end| end.leaves(id.feed.boot, &id.feed.topic, seq));
+        if !counted || ledger.counts(&id) {
+            continue;
+        }
+        let entry = ledger.entry(storage, number, seq);
+        let record = entry.as_ref().and_then(|entry| Record::decode(entry.payload()?).ok());
+        if let Some(record) = record {
+            let of = |number| ledger.feed(number).id.clone();
+            stock::take_back(storage, store, number, seq, &record, of);
+        }
+    }
+}

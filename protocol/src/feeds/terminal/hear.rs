@@ -1,0 +1,250 @@
+//! What neighbours and HQ say on the stream for feeds, part by part.
+
+use std::collections::BTreeMap;
+
+use storemesh_keys::{Expiry, HqSigned, Timestamp, Trust, Verified};
+
+use super::{Event, FromFeeds, Output, TerminalFeeds};
+use crate::{
+    Instant,
+    feeds::{
+        Ack, FeedId, Storage,
+        exchange::Policy as _,
+        ledger::{FeedNo, Refused},
+    },
+    terminal::Source,
+    wire::{
+        self,
+        feeds::{Ask, Batch, FEED_FRAME_MAX, FeedFrame, Have},
+    },
+};
+
+impl TerminalFeeds {
+    pub(super) fn frame(
+        &mut self,
+        now: Instant,
+        storage: &mut dyn Storage,
+        from: Source,
+        bytes: &[u8],
+        outputs: &mut Vec<Output>,
+    ) {
+        if !self.exchange.is_up(from) {
+            return;
+        }
+        let frame = if bytes.len() > FEED_FRAME_MAX {
+            Err(format!("frame of {} bytes, at most {FEED_FRAME_MAX}", bytes.len()))
+        } else {
+            wire::decode::<FeedFrame>(bytes).map_err(|why| why.to_string())
+        };
+        match frame.and_then(|frame| frame.within_limits().map(|()| frame)) {
+            Ok(frame) => self.parts(now, storage, from, frame, outputs),
+            Err(why) => {
+                self.down(now, from);
+                outputs.push(Output::Close { side: from, why });
+            }
+        }
+    }
+
+    fn parts(
+        &mut self,
+        now: Instant,
+        storage: &mut dyn Storage,
+        from: Source,
+        frame: FeedFrame,
+        outputs: &mut Vec<Output>,
+    ) {
+        if let (Some(boot), Source::Neighbour(peer)) = (frame.boot, from) {
+            self.boot_seen(peer, boot, outputs);
+        }
+        // What is given first, since what is told after it speaks of it.
+        if let Some(batch) = frame.batch {
+            self.batch(now, storage, from, batch, outputs);
+        }
+        for ack in frame.acks.into_iter().flatten() {
+            if let Err(why) = self.hear_ack(storage, &ack, outputs) {
+                outputs.push(Output::Reject { from, why });
+            }
+        }
+        for have in frame.have.into_iter().flatten() {
+            if let Some(number) = self.heard_of(from, &have.feed) {
+                self.exchange.hear_have(now, from, number, &have, &self.ledger);
+            }
+        }
+        for Ask { feed, from: first, upto } in frame.ask.into_iter().flatten() {
+            // What we do not know of we have not told of.
+            let known = self.ledger.number(&feed).filter(|_| self.roles.may_have(from, &feed));
+            if let Some(number) = known {
+                self.exchange.hear_ask(from, number, first, upto, &self.ledger);
+            }
+        }
+        for feed in frame.lacks.into_iter().flatten() {
+            if let Some(number) = self.ledger.number(&feed) {
+                self.exchange.hear_lacks(now, from, number);
+            }
+        }
+        for fork in frame.forks.into_iter().flatten() {
+            if let Some(author) = self.ledger.hear_fork(storage, &fork) {
+                outputs.push(Output::Event(Event::Forked(author)));
+                self.evidence.forks.push(fork);
+            }
+        }
+    }
+
+    fn batch(
+        &mut self,
+        now: Instant,
+        storage: &mut dyn Storage,
+        from: Source,
+        batch: Batch,
+        outputs: &mut Vec<Output>,
+    ) {
+        for certificate in &batch.certificates {
+            self.ledger.vouch(storage, certificate);
+        }
+        for online in &batch.online {
+            self.ledger.vouch_online(storage, online);
+        }
+        let mut bases = BTreeMap::new();
+        for base in &batch.bases {
+            if let Ok(base) = self.verify_ack(base) {
+                bases.insert(base.feed.clone(), base);
+            }
+        }
+        for bytes in &batch.entries {
+            self.entry(now, storage, from, bytes, &bases, outputs);
+        }
+    }
+
+    fn entry(
+        &mut self,
+        now: Instant,
+        storage: &mut dyn Storage,
+        from: Source,
+        bytes: &[u8],
+        bases: &BTreeMap<FeedId, Verified<Ack>>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let mut place = None;
+        let (roles, full) = (&self.roles, self.full);
+        let is_ours = |header: &crate::feeds::Header| {
+            let feed = header.feed();
+            let ours = roles.may_have(from, &feed);
+            // A full disk has room for what HQ orders, and for nothing else that is new.
+            let room = !full || super::roles::is_control(&feed);
+            place = Some((feed, header.seq));
+            ours && room
+        };
+        match self.ledger.take(storage, bytes, is_ours, bases) {
+            Ok(taken) => self.taken(now, storage, Some(from), taken, outputs),
+            Err(why) => {
+                if let Refused::Forked(number) = why {
+                    let author = self.ledger.feed(number).id.author;
+                    outputs.push(Output::Event(Event::Forked(author)));
+                    self.evidence.forks.extend(self.ledger.fork_of(storage, author));
+                }
+                let number = place.and_then(|(feed, seq)| Some((self.ledger.number(&feed)?, seq)));
+                self.refused(now, from, number, &why, full);
+                if why.is_the_senders_fault() && !full {
+                    outputs.push(Output::Reject { from, why: why.to_string() });
+                }
+            }
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Instant,
+        from: Source,
+        place: Option<(FeedNo, u64)>,
+        why: &Refused,
+        full: bool,
+    ) {
+        let Some((number, seq)) = place else { return };
+        match why {
+            // It has it, and so have we.
+            Refused::Known => self.exchange.taken(now, from, number, seq),
+            Refused::Gap { .. } => self.exchange.refused(now, from, number, seq, false),
+            why => {
+                let rest =
+                    full || why.is_the_senders_fault() || matches!(why, Refused::Later { .. });
+                self.exchange.refused(now, from, number, seq, rest);
+            }
+        }
+    }
+
+    /// The number of a feed that somebody tells of, if it is for this terminal.
+    fn heard_of(&mut self, from: Source, feed: &FeedId) -> Option<FeedNo> {
+        if self.roles.may_have(from, feed) { self.ledger.intern(feed) } else { None }
+    }
+
+    /// HQ's word is passed on to those whom it concerns.
+    fn hear_ack(
+        &mut self,
+        storage: &mut dyn Storage,
+        ack: &HqSigned<Ack>,
+        outputs: &mut Vec<Output>,
+    ) -> Result<(), String> {
+        let ack = self.verify_ack(ack)?;
+        self.raise_generation(ack.generation, outputs);
+        let Some(number) = self.ledger.acked(storage, &ack) else { return Ok(()) };
+        let author = Source::Neighbour(ack.feed.author.peer());
+        self.exchange.acked(number, Some(author));
+        self.hq_signed(ack.at, outputs);
+        Ok(())
+    }
+
+    pub(super) fn hq_signed(&mut self, at: Timestamp, outputs: &mut Vec<Output>) {
+        if self.hq_signed.is_none_or(|known| known < at) {
+            self.hq_signed = Some(at);
+            outputs.push(Output::Tell(FromFeeds::HqTime(at)));
+        }
+    }
+
+    fn verify_ack(&self, ack: &HqSigned<Ack>) -> Result<Verified<Ack>, String> {
+        // What HQ said in a former generation stays a proof of what there was.
+        let trust = Trust { generation_min: 0, ..self.trust };
+        let ack =
+            ack.verify(&trust, Timestamp(0), Expiry::Ignored).map_err(|why| why.to_string())?;
+        if ack.generation == ack.online().generation {
+            Ok(ack)
+        } else {
+            Err("an acknowledgement of another generation than its key".to_owned())
+        }
+    }
+}
+
+impl Have {
+    fn is_sound(&self) -> bool {
+        self.first > 0 && self.last > 0 && self.first <= self.last.saturating_add(1)
+    }
+}
+
+impl FeedFrame {
+    /// Whether a stranger's lists are as short as ours.
+    pub(crate) fn within_limits(&self) -> Result<(), String> {
+        use crate::wire::feeds::{ACKS_MAX, BATCH_MAX, FEEDS_MAX, FORKS_MAX, VOUCHERS_MAX};
+        fn length<T>(list: Option<&Vec<T>>) -> usize {
+            list.map_or(0, Vec::len)
+        }
+        let batch = self.batch.as_ref();
+        let of = |list: fn(&Batch) -> usize| batch.map_or(0, list);
+        let counted = [
+            ("feeds told of", length(self.have.as_ref()), FEEDS_MAX),
+            ("ranges asked for", length(self.ask.as_ref()), FEEDS_MAX),
+            ("feeds that lack", length(self.lacks.as_ref()), FEEDS_MAX),
+            ("acknowledgements", length(self.acks.as_ref()), ACKS_MAX),
+            ("forks", length(self.forks.as_ref()), FORKS_MAX),
+            ("clones", length(self.clones.as_ref()), FORKS_MAX),
+            ("entries", of(|batch| batch.entries.len()), BATCH_MAX),
+            ("bases", of(|batch| batch.bases.len()), BATCH_MAX),
+            ("certificates", of(|batch| batch.certificates.len()), 2 * VOUCHERS_MAX),
+            ("keys", of(|batch| batch.online.len()), 2 * VOUCHERS_MAX),
+        ];
+        if let Some((what, found, most)) = counted.into_iter().find(|(_, found, most)| found > most)
+        {
+            return Err(format!("{found} {what} in one frame, at most {most}"));
+        }
+        let unsound = self.have.iter().flatten().any(|have| !have.is_sound());
+        if unsound { Err("told of a feed that ends before it begins".to_owned()) } else { Ok(()) }
+    }
+}
