@@ -372,18 +372,7 @@ impl Driver {
             // A request is written as soon as it is made; an answer that is no longer needed is
             // verified and kept like any other.
             Output::Cancel { .. } => {}
-            Output::Check { list, chunks } => self.reach.jobs.put(Job::Check { list, chunks }),
-            Output::ReadManifest { release } => self.reach.jobs.put(Job::ReadManifest { release }),
-            Output::Measure { release, manifest } => {
-                self.reach.jobs.put(Job::Measure { release, manifest });
-            }
-            Output::GiveUp { release } => self.reach.jobs.put(Job::GiveUp { release }),
-            Output::Stage { release, manifest } => {
-                self.reach.jobs.put(Job::Stage { release, manifest });
-            }
-            Output::Activate { release, .. } => self.reach.jobs.put(Job::Activate { release }),
-            Output::Abandon { release } => self.reach.jobs.put(Job::Abandon { release }),
-            Output::Sweep => self.reach.jobs.put(Job::Sweep),
+            Output::Disk(job) => self.reach.jobs.put(Job::Of(job)),
             Output::Reject { from, why } => match from {
                 Source::Hq => tracing::debug!(why, "HQ sent what it should not"),
                 Source::Neighbour(peer) => {

@@ -14,11 +14,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use storemesh_protocol::{
-    content::{ChunkRef, ListId, Manifest, ReleaseHead},
-    terminal::Input,
-};
-
+use storemesh_protocol::terminal::{DiskAnswer, DiskJob, Input};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -28,31 +24,8 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) enum Job {
-    Check {
-        list: ListId,
-        chunks: Arc<[ChunkRef]>,
-    },
-    ReadManifest {
-        release: ReleaseHead,
-    },
-    Measure {
-        release: ReleaseHead,
-        manifest: Option<Arc<Manifest>>,
-    },
-    GiveUp {
-        release: ReleaseHead,
-    },
-    Stage {
-        release: ReleaseHead,
-        manifest: Arc<Manifest>,
-    },
-    Activate {
-        release: ReleaseHead,
-    },
-    Abandon {
-        release: ReleaseHead,
-    },
-    Sweep,
+    /// What the composite asks for.
+    Of(DiskJob),
     /// Says what a sweep would delete.
     Garbage(oneshot::Sender<Vec<Garbage>>),
     /// Sweeps, and says what that deleted.
@@ -77,12 +50,13 @@ impl Jobs {
 pub(crate) fn start(disk: Arc<Disk>, inbox: Inbox) -> anyhow::Result<Jobs> {
     let (jobs, queue) = mpsc::channel();
     let work = move || {
+        let tell = |answer| inbox.input_blocking(Input::Disk(answer));
         for (release, manifest, current) in disk.standing() {
-            if inbox.input_blocking(Input::Standing { release, manifest, current }).is_err() {
+            if tell(DiskAnswer::Standing { release, manifest, current }).is_err() {
                 return;
             }
         }
-        if inbox.input_blocking(Input::DiskReady).is_err() {
+        if tell(DiskAnswer::Ready).is_err() {
             return;
         }
         // The driver may end before its last job is done; nobody misses the answer then.
@@ -90,14 +64,14 @@ pub(crate) fn start(disk: Arc<Disk>, inbox: Inbox) -> anyhow::Result<Jobs> {
             match queue.recv_timeout(LOOK_FOR_DAMAGE) {
                 Ok(job) => {
                     if let Some(answer) = do_one(&disk, job) {
-                        _ = inbox.input_blocking(answer);
+                        _ = tell(answer);
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             for release in disk.take_damaged() {
-                _ = inbox.input_blocking(Input::Damaged { release });
+                _ = tell(DiskAnswer::Damaged { release });
             }
         }
     };
@@ -108,46 +82,44 @@ pub(crate) fn start(disk: Arc<Disk>, inbox: Inbox) -> anyhow::Result<Jobs> {
     Ok(Jobs(jobs))
 }
 
-fn do_one(disk: &Disk, job: Job) -> Option<Input> {
+fn do_one(disk: &Disk, job: Job) -> Option<DiskAnswer> {
     match job {
-        Job::Check { list, chunks } => Some(Input::Checked { list, have: disk.check(&chunks) }),
-        Job::ReadManifest { release } => Some(Input::ManifestRead {
-            release: release.id,
-            manifest: disk.read_manifest(&release).map(Arc::new),
-        }),
-        Job::Measure { release, manifest } => Some(Input::Measured {
-            release: release.id,
-            room: disk.measure(&release, manifest.as_ref()),
-        }),
-        Job::GiveUp { release } => {
-            disk.give_up(&release);
-            None
-        }
-        Job::Stage { release, manifest } => Some(Input::Staged {
-            release: release.id,
-            have: disk.stage(&release, manifest).map_err(Into::into),
-        }),
-        Job::Activate { release } => {
-            Some(Input::Activated { release: release.id, done: disk.activate(&release) })
-        }
-        Job::Abandon { release } => {
-            disk.abandon(&release);
-            None
-        }
-        Job::Sweep => {
-            disk.sweep();
-            None
-        }
+        Job::Of(job) => return do_as_asked(disk, job),
         // Who asked may have gone in the meantime.
-        Job::Garbage(reply) => {
-            _ = reply.send(disk.garbage());
-            None
-        }
+        Job::Garbage(reply) => _ = reply.send(disk.garbage()),
         Job::Collect(reply) => {
             let garbage = disk.garbage();
             disk.sweep();
             _ = reply.send(garbage);
-            None
         }
     }
+    None
+}
+
+fn do_as_asked(disk: &Disk, job: DiskJob) -> Option<DiskAnswer> {
+    match job {
+        DiskJob::Check { list, chunks } => {
+            return Some(DiskAnswer::Checked { list, have: disk.check(&chunks) });
+        }
+        DiskJob::ReadManifest { release } => {
+            let manifest = disk.read_manifest(&release).map(Arc::new);
+            return Some(DiskAnswer::ManifestRead { release: release.id, manifest });
+        }
+        DiskJob::Measure { release, manifest } => {
+            let room = disk.measure(&release, manifest.as_ref());
+            return Some(DiskAnswer::Measured { release: release.id, room });
+        }
+        DiskJob::Stage { release, manifest } => {
+            let have = disk.stage(&release, manifest).map_err(Into::into);
+            return Some(DiskAnswer::Staged { release: release.id, have });
+        }
+        DiskJob::Activate { release, .. } => {
+            let done = disk.activate(&release);
+            return Some(DiskAnswer::Activated { release: release.id, done });
+        }
+        DiskJob::GiveUp { release } => disk.give_up(&release),
+        DiskJob::Abandon { release } => disk.abandon(&release),
+        DiskJob::Sweep => disk.sweep(),
+    }
+    None
 }

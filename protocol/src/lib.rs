@@ -16,12 +16,14 @@ pub mod wire;
 #[cfg(test)]
 mod fixtures;
 
-pub mod feeds;
+mod disk;
 mod finder;
 mod gateway;
 mod install;
 mod presence;
 mod swarm;
+
+pub mod feeds;
 
 pub mod hq;
 pub mod terminal;

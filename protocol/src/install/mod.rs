@@ -3,7 +3,7 @@
 //! A wanted release goes through [`Phase`]s: its manifest's pieces are looked for on disk and sought
 //! in the mesh, the manifest is read, a tree is staged and filled with what earlier releases already
 //! hold, the rest is sought, and when nothing is lacking the tree is synced and switched to. Each
-//! step is one job for the disk ([`Output`]) and its answer ([`Input`]); an answer about a release
+//! step is one job for the disk ([`DiskJob`]) and its answer ([`DiskAnswer`]); an answer about a release
 //! that is no longer wanted is ignored, so a newer wish can come at any moment.
 //!
 //! What fails is tried again from the start after [`RETRY`]: nothing verified is lost by that, since
@@ -12,10 +12,11 @@
 //! looks again every [`LOOK_FOR_ROOM`]. Releases that stand, running or previous, stay known to the
 //! swarm, so that neighbours can fetch from them.
 
+mod job;
+mod product;
 mod room;
 #[cfg(test)]
 mod tests;
-
 mod why;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -24,10 +25,15 @@ use storemesh_keys::{Name, Verified};
 
 use crate::{
     Instant, Wanted,
-    content::{Bits, ChunkRef, ListId, Manifest, ReleaseHead, ReleaseId, list_id},
-    terminal::{DiskError, Event},
+    content::{Bits, ChunkRef, ListId, ReleaseId, list_id},
+    disk::{DiskAnswer, DiskError, DiskJob},
+    terminal::Event,
     wire::mesh::Phase,
 };
+pub(crate) use job::Job;
+use job::MadeRoom;
+pub(crate) use product::Product;
+use product::Standing;
 pub use room::{Lacking, Limit, Room};
 
 /// After a failure: long enough not to wear out a disk that fails, short enough to need nobody.
@@ -38,83 +44,20 @@ const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
-    /// A release stands on disk; `current` when it is the one that runs.
-    Standing {
-        release: ReleaseHead,
-        manifest: Arc<Manifest>,
-        current: bool,
-    },
-    /// All that stands has been named: work may begin.
-    Ready,
+    Disk(DiskAnswer),
     Wanted(Verified<Wanted>),
-    Checked {
-        list: ListId,
-        have: Bits,
-    },
-    ManifestRead {
-        release: ReleaseId,
-        manifest: Result<Arc<Manifest>, String>,
-    },
-    Measured {
-        release: ReleaseId,
-        room: Result<Room, String>,
-    },
-    Staged {
-        release: ReleaseId,
-        have: Result<Bits, DiskError>,
-    },
-    /// A file of this standing release is no longer what it was.
-    Damaged {
-        release: ReleaseId,
-    },
     /// The disk did not take a chunk that was fetched.
     DiskRefuses(DiskError),
     /// The swarm has all chunks of this list.
     Complete(ListId),
-    Activated {
-        release: ReleaseId,
-        done: Result<(), DiskError>,
-    },
     Tick,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Output {
-    Check {
-        list: ListId,
-        chunks: Arc<[ChunkRef]>,
-    },
-    ReadManifest {
-        release: ReleaseHead,
-    },
-    /// None of the manifest where its own pieces found no room.
-    Measure {
-        release: ReleaseHead,
-        manifest: Option<Arc<Manifest>>,
-    },
-    Stage {
-        release: ReleaseHead,
-        manifest: Arc<Manifest>,
-    },
-    Activate {
-        release: ReleaseHead,
-        manifest: Arc<Manifest>,
-    },
-    Abandon {
-        release: ReleaseHead,
-    },
-    /// Drop the release before the running one, to make room.
-    GiveUp {
-        release: ReleaseHead,
-    },
-    Sweep,
-    Expect {
-        chunks: Arc<[ChunkRef]>,
-    },
-    Seek {
-        chunks: Arc<[ChunkRef]>,
-        have: Bits,
-    },
+    Disk(DiskJob),
+    Expect { chunks: Arc<[ChunkRef]> },
+    Seek { chunks: Arc<[ChunkRef]>, have: Bits },
     Drop(ListId),
     Event(Event),
 }
@@ -123,67 +66,6 @@ pub(crate) enum Output {
 pub(crate) struct Installer {
     ready: bool,
     products: BTreeMap<Name, Product>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Product {
-    pub(crate) wanted: Option<Verified<Wanted>>,
-    running: Option<Standing>,
-    previous: Option<Standing>,
-    pub(crate) job: Option<Job>,
-    /// What runs has a file that is no longer what it was: it is installed anew, in place.
-    damaged: bool,
-}
-
-/// A release whose tree stands on disk, whole.
-#[derive(Clone, Debug)]
-struct Standing {
-    release: ReleaseHead,
-    lists: [Arc<[ChunkRef]>; 2],
-}
-
-/// The way of one release on to this terminal.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) release: ReleaseHead,
-    pub(crate) phase: Phase,
-    manifest: Option<Arc<Manifest>>,
-    pub(crate) pieces: ListId,
-    pub(crate) content: Option<ListId>,
-    began: Instant,
-    pub(crate) took: Option<Duration>,
-    /// What of the content the disk held at the start.
-    pub(crate) bytes_local: u64,
-    /// Why it is not running yet, for people.
-    pub(crate) note: Option<String>,
-    /// What it found too little of, once that was measured.
-    pub(crate) lacking: Option<Lacking>,
-    made_room: MadeRoom,
-    /// It has found no room, and nothing has shown since that there is.
-    stuck: bool,
-    retry_at: Instant,
-}
-
-/// What was done since the last look to make room, each thing once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MadeRoom {
-    Nothing,
-    Swept,
-    GaveUpPrevious,
-}
-
-impl Standing {
-    fn new(release: ReleaseHead, manifest: &Manifest) -> Self {
-        let lists = [release.manifest.as_slice().into(), manifest.chunks().into()];
-        Self { release, lists }
-    }
-
-    fn serve(&self, outputs: &mut Vec<Output>) {
-        for chunks in &self.lists {
-            let have = Bits::full(len(chunks));
-            outputs.push(Output::Seek { chunks: chunks.clone(), have });
-        }
-    }
 }
 
 impl Installer {
@@ -199,48 +81,10 @@ impl Installer {
     pub(crate) fn handle(&mut self, now: Instant, input: Input) -> Vec<Output> {
         let mut outputs = Vec::new();
         match input {
-            Input::Standing { release, manifest, current } => {
-                let standing = Standing::new(release, &manifest);
-                standing.serve(&mut outputs);
-                let product = self.products.entry(standing.release.product.clone()).or_default();
-                if current {
-                    product.running = Some(standing);
-                } else {
-                    product.previous = Some(standing);
-                }
-            }
-            Input::Ready => {
-                self.ready = true;
-                for product in self.products.values_mut() {
-                    product.begin(now, &mut outputs);
-                }
-                self.sweep_if_idle(&mut outputs);
-            }
+            Input::Disk(answer) => self.disk(now, answer, &mut outputs),
             Input::Wanted(wanted) => self.wanted(now, wanted, &mut outputs),
-            Input::Checked { list, have } => self.checked(&list, have, &mut outputs),
-            Input::ManifestRead { release, manifest } => {
-                let Some(job) = self.job(&release, Phase::Manifest) else { return outputs };
-                match manifest {
-                    Ok(manifest) => {
-                        job.phase = Phase::Staging;
-                        job.manifest = Some(manifest);
-                        job.measure(&mut outputs);
-                    }
-                    Err(why) => job.fail(now, why, &mut outputs),
-                }
-            }
-            Input::Measured { release, room } => self.measured(now, &release, room, &mut outputs),
-            Input::Staged { release, have } => {
-                let Some(job) = self.job(&release, Phase::Staging) else { return outputs };
-                match have {
-                    Ok(have) => job.fetch(have, &mut outputs),
-                    Err(why) => job.refused(now, why, &mut outputs),
-                }
-            }
-            Input::Damaged { release } => self.damaged(now, &release, &mut outputs),
             Input::DiskRefuses(why) => self.disk_refuses(now, &why, &mut outputs),
             Input::Complete(list) => self.complete(&list, &mut outputs),
-            Input::Activated { release, done } => self.activated(now, &release, done, &mut outputs),
             Input::Tick => {
                 for product in self.products.values_mut() {
                     let Some(job) = product.job.as_mut().filter(|job| job.retry_at <= now) else {
@@ -302,11 +146,10 @@ impl Installer {
             |job: &mut Job| job.release.id != wanted.release.id && job.phase != Phase::Activating;
         if let Some(job) = product.job.take_if(over) {
             if job.phase != Phase::Running {
-                outputs.push(Output::Abandon { release: job.release.clone() });
+                outputs.push(Output::Disk(DiskJob::Abandon { release: job.release.clone() }));
             }
-            let lists = [Some(job.pieces), job.content];
             product.wanted = Some(wanted);
-            self.drop_unless_standing(lists.into_iter().flatten(), outputs);
+            self.drop_unless_standing(job.lists(), outputs);
         } else {
             product.wanted = Some(wanted);
         }
@@ -322,7 +165,51 @@ impl Installer {
     fn sweep_if_idle(&self, outputs: &mut Vec<Output>) {
         let idle = |p: &Product| p.job.as_ref().is_none_or(|job| job.phase == Phase::Running);
         if self.products.values().all(idle) {
-            outputs.push(Output::Sweep);
+            outputs.push(Output::Disk(DiskJob::Sweep));
+        }
+    }
+
+    fn disk(&mut self, now: Instant, answer: DiskAnswer, outputs: &mut Vec<Output>) {
+        match answer {
+            DiskAnswer::Standing { release, manifest, current } => {
+                let standing = Standing::new(release, &manifest);
+                standing.serve(outputs);
+                let product = self.products.entry(standing.release.product.clone()).or_default();
+                if current {
+                    product.running = Some(standing);
+                } else {
+                    product.previous = Some(standing);
+                }
+            }
+            DiskAnswer::Ready => {
+                self.ready = true;
+                for product in self.products.values_mut() {
+                    product.begin(now, outputs);
+                }
+                self.sweep_if_idle(outputs);
+            }
+            DiskAnswer::Checked { list, have } => self.checked(&list, have, outputs),
+            DiskAnswer::ManifestRead { release, manifest } => {
+                let Some(job) = self.job(&release, Phase::Manifest) else { return };
+                match manifest {
+                    Ok(manifest) => {
+                        job.phase = Phase::Staging;
+                        job.manifest = Some(manifest);
+                        job.measure(outputs);
+                    }
+                    Err(why) => job.fail(now, why, outputs),
+                }
+            }
+            DiskAnswer::Measured { release, room } => self.measured(now, &release, room, outputs),
+            DiskAnswer::Staged { release, have } => {
+                let Some(job) = self.job(&release, Phase::Staging) else { return };
+                match have {
+                    Ok(have) => job.fetch(have, outputs),
+                    Err(why) => job.refused(now, why, outputs),
+                }
+            }
+            DiskAnswer::Activated { release, done } => self.activated(now, &release, done, outputs),
+            DiskAnswer::Damaged { release } => self.damaged(now, &release, outputs),
         }
     }
 
@@ -379,7 +266,7 @@ impl Installer {
         };
         if job.made_room == MadeRoom::Nothing && room.garbage > 0 {
             job.made_room = MadeRoom::Swept;
-            outputs.push(Output::Sweep);
+            outputs.push(Output::Disk(DiskJob::Sweep));
             job.measure(outputs);
             return;
         }
@@ -390,7 +277,7 @@ impl Installer {
         if enough && let Some(previous) = product.previous.take_if(other) {
             job.made_room = MadeRoom::GaveUpPrevious;
             let lists = previous.lists.each_ref().map(|chunks| list_id(chunks));
-            outputs.push(Output::GiveUp { release: previous.release });
+            outputs.push(Output::Disk(DiskJob::GiveUp { release: previous.release }));
             job.measure(outputs);
             self.drop_unless_standing(lists.into_iter(), outputs);
             return;
@@ -424,7 +311,8 @@ impl Installer {
         for product in self.products.values_mut() {
             let Some(job) = &mut product.job else { continue };
             if (job.phase, job.pieces) == (Phase::Manifest, *list) && job.manifest.is_none() {
-                outputs.push(Output::ReadManifest { release: job.release.clone() });
+                let release = job.release.clone();
+                outputs.push(Output::Disk(DiskJob::ReadManifest { release }));
             } else if (job.phase, job.content) == (Phase::Fetching, Some(*list)) {
                 job.phase = Phase::Activating;
                 let manifest = job.manifest.clone().expect("it was read before it was staged");
@@ -433,7 +321,8 @@ impl Installer {
                     version: job.release.version.clone(),
                     chunks: job.release.chunks,
                 }));
-                outputs.push(Output::Activate { release: job.release.clone(), manifest });
+                let release = job.release.clone();
+                outputs.push(Output::Disk(DiskJob::Activate { release, manifest }));
             }
         }
     }
@@ -481,13 +370,7 @@ impl Installer {
     /// Two releases may share a list, so one that goes away may leave its lists behind.
     fn drop_unless_standing(&self, lists: impl Iterator<Item = ListId>, outputs: &mut Vec<Output>) {
         for list in lists {
-            let used = self.products.values().any(|product| {
-                let standing = product.running.iter().chain(&product.previous);
-                let jobs = product.job.iter();
-                standing.flat_map(|s| &s.lists).any(|chunks| list_id(chunks) == list)
-                    || jobs.flat_map(|j| [Some(j.pieces), j.content]).any(|id| id == Some(list))
-            });
-            if !used {
+            if !self.products.values().any(|product| product.has(list)) {
                 outputs.push(Output::Drop(list));
             }
         }
@@ -497,111 +380,4 @@ impl Installer {
         let mut jobs = self.products.values_mut().filter_map(|product| product.job.as_mut());
         jobs.find(|job| job.release.id == *release && job.phase == phase)
     }
-}
-
-impl Product {
-    pub(crate) fn running(&self) -> Option<&ReleaseHead> {
-        self.running.as_ref().map(|standing| &standing.release)
-    }
-
-    /// Something else was wanted while this release was being switched to.
-    fn start_over_if_superseded(&mut self, now: Instant, outputs: &mut Vec<Output>) {
-        let wanted = self.wanted.as_ref().map(|wanted| wanted.release.id);
-        if self.job.take_if(|job| Some(job.release.id) != wanted).is_some() {
-            self.begin(now, outputs);
-        }
-    }
-
-    /// Starts on what is wanted, unless that runs or is being worked on.
-    fn begin(&mut self, now: Instant, outputs: &mut Vec<Output>) {
-        let Some(wanted) = &self.wanted else { return };
-        let release = wanted.release.clone();
-        let runs = self.running().is_some_and(|running| running.id == release.id);
-        if (runs && !self.damaged) || self.job.is_some() {
-            return;
-        }
-        let chunks: Arc<[ChunkRef]> = release.manifest.as_slice().into();
-        let pieces = list_id(&chunks);
-        outputs.push(Output::Check { list: pieces, chunks });
-        self.job = Some(Job {
-            release,
-            phase: Phase::Waiting,
-            manifest: None,
-            pieces,
-            content: None,
-            began: now,
-            took: None,
-            bytes_local: 0,
-            note: None,
-            lacking: None,
-            made_room: MadeRoom::Nothing,
-            stuck: false,
-            retry_at: Instant::NEVER,
-        });
-    }
-}
-
-impl Job {
-    fn measure(&self, outputs: &mut Vec<Output>) {
-        let (release, manifest) = (self.release.clone(), self.manifest.clone());
-        outputs.push(Output::Measure { release, manifest });
-    }
-
-    fn stage(&mut self, outputs: &mut Vec<Output>) {
-        self.phase = Phase::Staging;
-        (self.note, self.lacking, self.retry_at) = (None, None, Instant::NEVER);
-        let manifest = self.manifest.clone().expect("it was read before it was measured");
-        outputs.push(Output::Expect { chunks: manifest.chunks().into() });
-        outputs.push(Output::Stage { release: self.release.clone(), manifest });
-    }
-
-    fn fetch(&mut self, have: Bits, outputs: &mut Vec<Output>) {
-        self.phase = Phase::Fetching;
-        self.stuck = false;
-        let manifest = self.manifest.as_ref().expect("it was read before it was staged");
-        let chunks: Arc<[ChunkRef]> = manifest.chunks().into();
-        self.content = Some(list_id(&chunks));
-        let bytes = |at: u32| u64::from(chunks[at as usize].stored);
-        self.bytes_local = have.iter_set().map(bytes).sum();
-        outputs.push(Output::Seek { chunks, have });
-    }
-
-    fn refused(&mut self, now: Instant, why: DiskError, outputs: &mut Vec<Output>) {
-        match why {
-            DiskError::NoRoom => self.no_room(now, None, outputs),
-            DiskError::Failed(why) => self.fail(now, why, outputs),
-        }
-    }
-
-    /// Told once, however long it waits.
-    fn no_room(&mut self, now: Instant, lacking: Option<Lacking>, outputs: &mut Vec<Output>) {
-        let unmeasured = || "the disk of the data folder is full: make room on it".to_owned();
-        let why = lacking.map_or_else(unmeasured, Lacking::text);
-        if !std::mem::replace(&mut self.stuck, true) {
-            outputs.push(Output::Event(Event::NoRoom {
-                product: self.release.product.clone(),
-                version: self.release.version.clone(),
-                why: why.clone(),
-            }));
-        }
-        self.phase = Phase::NoRoom;
-        self.made_room = MadeRoom::Nothing;
-        self.retry_at = now + LOOK_FOR_ROOM;
-        (self.note, self.lacking) = (Some(why), lacking);
-    }
-
-    fn fail(&mut self, now: Instant, why: String, outputs: &mut Vec<Output>) {
-        self.phase = Phase::Failed;
-        self.retry_at = now + RETRY;
-        outputs.push(Output::Event(Event::Failed {
-            product: self.release.product.clone(),
-            version: self.release.version.clone(),
-            why: why.clone(),
-        }));
-        self.note = Some(why);
-    }
-}
-
-fn len(chunks: &[ChunkRef]) -> u32 {
-    u32::try_from(chunks.len()).expect("a list has at most 131,072 chunks")
 }

@@ -2,7 +2,7 @@ use storemesh_keys::Timestamp;
 
 use super::*;
 use crate::{
-    content::{Builder, RelPath, pack},
+    content::{Builder, Manifest, RelPath, ReleaseHead, pack},
     fixtures::{name, signer},
 };
 
@@ -34,10 +34,10 @@ fn running(version: &str) -> Installer {
     let (wanted, manifest) = release(version);
     let mut installer = Installer::new(std::iter::once(wanted.clone()));
     let release = wanted.release.clone();
-    let standing = Input::Standing { release, manifest, current: true };
+    let standing = Input::Disk(DiskAnswer::Standing { release, manifest, current: true });
     assert_eq!(installer.handle(NOW, standing).len(), 2, "both its lists are served");
-    let idle = installer.handle(NOW, Input::Ready);
-    assert!(matches!(idle[..], [Output::Sweep]), "{idle:?}");
+    let idle = installer.handle(NOW, Input::Disk(DiskAnswer::Ready));
+    assert!(matches!(idle[..], [Output::Disk(DiskJob::Sweep)]), "{idle:?}");
     installer
 }
 
@@ -45,16 +45,23 @@ fn running(version: &str) -> Installer {
 fn to_fetching(installer: &mut Installer, wanted: &Verified<Wanted>, manifest: &Arc<Manifest>) {
     let (list, id) = (list_id(&wanted.release.manifest), wanted.release.id);
     let have = Bits::new(1);
-    let sought = installer.handle(NOW, Input::Checked { list, have: have.clone() });
+    let sought =
+        installer.handle(NOW, Input::Disk(DiskAnswer::Checked { list, have: have.clone() }));
     assert!(matches!(sought[..], [Output::Seek { .. }]), "{sought:?}");
     let read = installer.handle(NOW, Input::Complete(list));
-    assert!(matches!(read[..], [Output::ReadManifest { .. }]), "{read:?}");
+    assert!(matches!(read[..], [Output::Disk(DiskJob::ReadManifest { .. })]), "{read:?}");
     let manifest = Ok(manifest.clone());
-    let measured = installer.handle(NOW, Input::ManifestRead { release: id, manifest });
-    assert!(matches!(measured[..], [Output::Measure { .. }]), "{measured:?}");
-    let staged = installer.handle(NOW, Input::Measured { release: id, room: Ok(ROOMY) });
-    assert!(matches!(staged[..], [Output::Expect { .. }, Output::Stage { .. }]), "{staged:?}");
-    let sought = installer.handle(NOW, Input::Staged { release: id, have: Ok(have) });
+    let measured =
+        installer.handle(NOW, Input::Disk(DiskAnswer::ManifestRead { release: id, manifest }));
+    assert!(matches!(measured[..], [Output::Disk(DiskJob::Measure { .. })]), "{measured:?}");
+    let staged =
+        installer.handle(NOW, Input::Disk(DiskAnswer::Measured { release: id, room: Ok(ROOMY) }));
+    assert!(
+        matches!(staged[..], [Output::Expect { .. }, Output::Disk(DiskJob::Stage { .. })]),
+        "{staged:?}"
+    );
+    let sought =
+        installer.handle(NOW, Input::Disk(DiskAnswer::Staged { release: id, have: Ok(have) }));
     assert!(matches!(sought[..], [Output::Seek { .. }]), "{sought:?}");
 }
 
@@ -63,12 +70,18 @@ fn a_wanted_release_goes_its_way_and_runs() {
     let mut installer = running("1");
     let (wanted, manifest) = release("2");
     let outputs = installer.handle(NOW, Input::Wanted(wanted.clone()));
-    assert!(matches!(outputs[..], [Output::Event(_), Output::Check { .. }]), "{outputs:?}");
+    assert!(
+        matches!(outputs[..], [Output::Event(_), Output::Disk(DiskJob::Check { .. })]),
+        "{outputs:?}"
+    );
     to_fetching(&mut installer, &wanted, &manifest);
     let content = list_id(manifest.chunks());
     let outputs = installer.handle(NOW, Input::Complete(content));
-    assert!(matches!(outputs[..], [Output::Event(_), Output::Activate { .. }]), "{outputs:?}");
-    let done = Input::Activated { release: wanted.release.id, done: Ok(()) };
+    assert!(
+        matches!(outputs[..], [Output::Event(_), Output::Disk(DiskJob::Activate { .. })]),
+        "{outputs:?}"
+    );
+    let done = Input::Disk(DiskAnswer::Activated { release: wanted.release.id, done: Ok(()) });
     let outputs = installer.handle(NOW, done);
     assert!(matches!(outputs[..], [Output::Event(Event::Running { .. })]), "{outputs:?}");
     let (_, product) = installer.products().next().unwrap();
@@ -88,10 +101,10 @@ fn a_newer_wish_in_the_middle_drops_the_older_download() {
             outputs[..],
             [
                 Output::Event(_),
-                Output::Abandon { .. },
+                Output::Disk(DiskJob::Abandon { .. }),
                 Output::Drop(_),
                 Output::Drop(_),
-                Output::Check { .. },
+                Output::Disk(DiskJob::Check { .. }),
             ]
         ),
         "{outputs:?}"
@@ -109,9 +122,12 @@ fn a_newer_wish_while_switching_waits_for_the_switch() {
     _ = installer.handle(NOW, Input::Complete(list_id(manifest.chunks())));
     let outputs = installer.handle(NOW, Input::Wanted(release("3").0));
     assert!(matches!(outputs[..], [Output::Event(_)]), "{outputs:?}");
-    let done = Input::Activated { release: wanted.release.id, done: Ok(()) };
+    let done = Input::Disk(DiskAnswer::Activated { release: wanted.release.id, done: Ok(()) });
     let outputs = installer.handle(NOW, done);
-    assert!(outputs.iter().any(|o| matches!(o, Output::Check { .. })), "{outputs:?}");
+    assert!(
+        outputs.iter().any(|o| matches!(o, Output::Disk(DiskJob::Check { .. }))),
+        "{outputs:?}"
+    );
 }
 
 #[test]
@@ -136,16 +152,16 @@ fn a_disk_that_takes_nothing_stops_the_download_and_it_is_tried_again_later() {
     );
     assert_eq!(installer.deadline(), NOW + RETRY);
     let outputs = installer.handle(NOW + RETRY, Input::Tick);
-    assert!(matches!(outputs[..], [Output::Check { .. }]), "{outputs:?}");
+    assert!(matches!(outputs[..], [Output::Disk(DiskJob::Check { .. })]), "{outputs:?}");
 }
 
 #[test]
 fn what_runs_and_is_damaged_is_installed_anew() {
     let mut installer = running("1");
     let (wanted, _) = release("1");
-    let damaged = Input::Damaged { release: wanted.release.id };
+    let damaged = Input::Disk(DiskAnswer::Damaged { release: wanted.release.id });
     let outputs = installer.handle(NOW, damaged.clone());
-    assert!(matches!(outputs[..], [Output::Check { .. }]), "{outputs:?}");
+    assert!(matches!(outputs[..], [Output::Disk(DiskJob::Check { .. })]), "{outputs:?}");
     assert!(installer.handle(NOW, damaged).is_empty(), "it is being mended");
 }
 
@@ -154,20 +170,24 @@ fn at_the_measure() -> (Installer, Verified<Wanted>, Arc<Manifest>) {
     let mut installer = running("1");
     let (before, manifest) = release("0");
     let release_before = before.release.clone();
-    let standing = Input::Standing { release: release_before, manifest, current: false };
+    let standing =
+        Input::Disk(DiskAnswer::Standing { release: release_before, manifest, current: false });
     _ = installer.handle(NOW, standing);
     let (wanted, manifest) = release("2");
     _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
     let list = list_id(&wanted.release.manifest);
-    _ = installer.handle(NOW, Input::Checked { list, have: Bits::full(1) });
+    _ = installer.handle(NOW, Input::Disk(DiskAnswer::Checked { list, have: Bits::full(1) }));
     _ = installer.handle(NOW, Input::Complete(list));
-    let read = Input::ManifestRead { release: wanted.release.id, manifest: Ok(manifest.clone()) };
-    assert!(matches!(installer.handle(NOW, read)[..], [Output::Measure { .. }]));
+    let read = Input::Disk(DiskAnswer::ManifestRead {
+        release: wanted.release.id,
+        manifest: Ok(manifest.clone()),
+    });
+    assert!(matches!(installer.handle(NOW, read)[..], [Output::Disk(DiskJob::Measure { .. })]));
     (installer, wanted, manifest)
 }
 
 fn measured(installer: &mut Installer, now: Instant, id: ReleaseId, room: Room) -> Vec<Output> {
-    installer.handle(now, Input::Measured { release: id, room: Ok(room) })
+    installer.handle(now, Input::Disk(DiskAnswer::Measured { release: id, room: Ok(room) }))
 }
 
 fn job(installer: &Installer) -> &Job {
@@ -188,7 +208,7 @@ fn a_release_that_finds_no_room_waits_says_so_once_and_goes_on_when_there_is() {
         now = now + LOOK_FOR_ROOM;
         assert_eq!(installer.deadline(), now);
         let outputs = installer.handle(now, Input::Tick);
-        assert!(matches!(outputs[..], [Output::Measure { .. }]), "{outputs:?}");
+        assert!(matches!(outputs[..], [Output::Disk(DiskJob::Measure { .. })]), "{outputs:?}");
         assert!(installer.deadline() > now);
         let outputs = measured(&mut installer, now, id, Room { free, ..ROOMY });
         assert!(outputs.is_empty(), "{outputs:?}");
@@ -197,7 +217,10 @@ fn a_release_that_finds_no_room_waits_says_so_once_and_goes_on_when_there_is() {
     now = now + LOOK_FOR_ROOM;
     _ = installer.handle(now, Input::Tick);
     let outputs = measured(&mut installer, now, id, ROOMY);
-    assert!(matches!(outputs[..], [Output::Expect { .. }, Output::Stage { .. }]), "{outputs:?}");
+    assert!(
+        matches!(outputs[..], [Output::Expect { .. }, Output::Disk(DiskJob::Stage { .. })]),
+        "{outputs:?}"
+    );
     assert_eq!(job(&installer).phase, Phase::Staging);
     assert_eq!((&job(&installer).note, job(&installer).lacking), (&None, None));
     assert_eq!(installer.deadline(), Instant::NEVER);
@@ -209,7 +232,13 @@ fn garbage_goes_before_anything_that_somebody_may_want() {
     let id = wanted.release.id;
     let room = Room { free: 120, garbage: 1, previous: 1000, ..ROOMY };
     let outputs = measured(&mut installer, NOW, id, room);
-    assert!(matches!(outputs[..], [Output::Sweep, Output::Measure { .. }]), "{outputs:?}");
+    assert!(
+        matches!(
+            outputs[..],
+            [Output::Disk(DiskJob::Sweep), Output::Disk(DiskJob::Measure { .. })]
+        ),
+        "{outputs:?}"
+    );
     // What cannot be deleted is not deleted again and again.
     let outputs = measured(&mut installer, NOW, id, Room { previous: 0, ..room });
     assert!(matches!(outputs[..], [Output::Event(Event::NoRoom { .. })]), "{outputs:?}");
@@ -225,14 +254,21 @@ fn the_release_before_is_given_up_only_where_that_is_enough() {
     let (mut installer, wanted, _) = at_the_measure();
     let id = wanted.release.id;
     let outputs = measured(&mut installer, NOW, id, Room { free: 120, previous: 30, ..ROOMY });
-    let [Output::GiveUp { release: gone }, Output::Measure { .. }, drops @ ..] = &outputs[..]
+    let [
+        Output::Disk(DiskJob::GiveUp { release: gone }),
+        Output::Disk(DiskJob::Measure { .. }),
+        drops @ ..,
+    ] = &outputs[..]
     else {
         panic!("{outputs:?}")
     };
     assert_eq!(gone.version, name("0"));
     assert!(matches!(drops, [Output::Drop(_), Output::Drop(_)]), "{drops:?}");
     let outputs = measured(&mut installer, NOW, id, ROOMY);
-    assert!(matches!(outputs[..], [Output::Expect { .. }, Output::Stage { .. }]), "{outputs:?}");
+    assert!(
+        matches!(outputs[..], [Output::Expect { .. }, Output::Disk(DiskJob::Stage { .. })]),
+        "{outputs:?}"
+    );
 }
 
 #[test]
@@ -240,7 +276,10 @@ fn the_release_before_is_not_given_up_when_it_is_the_one_that_is_wanted() {
     let (mut installer, wanted, manifest) = at_the_measure();
     let (mut before, id) = (wanted.release.clone(), wanted.release.id);
     before.version = name("0");
-    _ = installer.handle(NOW, Input::Standing { release: before, manifest, current: false });
+    _ = installer.handle(
+        NOW,
+        Input::Disk(DiskAnswer::Standing { release: before, manifest, current: false }),
+    );
     let outputs = measured(&mut installer, NOW, id, Room { free: 120, previous: 99, ..ROOMY });
     assert!(matches!(outputs[..], [Output::Event(Event::NoRoom { .. })]), "{outputs:?}");
 }
@@ -257,12 +296,15 @@ fn a_disk_that_fills_up_in_the_middle_stops_the_download_where_it_is() {
     assert!(event, "{outputs:?}");
     let later = NOW + LOOK_FOR_ROOM;
     let outputs = installer.handle(later, Input::Tick);
-    assert!(matches!(outputs[..], [Output::Measure { .. }]), "{outputs:?}");
+    assert!(matches!(outputs[..], [Output::Disk(DiskJob::Measure { .. })]), "{outputs:?}");
     // Its tree is laid out: nothing more is needed than that the disk takes it.
     let room = Room { needed: 0, free: 0, ..ROOMY };
     let outputs = measured(&mut installer, later, id, room);
-    assert!(matches!(outputs[..], [Output::Expect { .. }, Output::Stage { .. }]), "{outputs:?}");
-    let staged = Input::Staged { release: id, have: Ok(Bits::full(1)) };
+    assert!(
+        matches!(outputs[..], [Output::Expect { .. }, Output::Disk(DiskJob::Stage { .. })]),
+        "{outputs:?}"
+    );
+    let staged = Input::Disk(DiskAnswer::Staged { release: id, have: Ok(Bits::full(1)) });
     let outputs = installer.handle(later, staged);
     assert!(matches!(&outputs[..], [Output::Seek { have, .. }] if have.is_full()), "{outputs:?}");
 }
@@ -273,13 +315,16 @@ fn a_disk_that_has_no_room_for_the_manifest_is_looked_at_again_from_the_start() 
     let (wanted, _) = release("2");
     _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
     let list = list_id(&wanted.release.manifest);
-    _ = installer.handle(NOW, Input::Checked { list, have: Bits::new(1) });
+    _ = installer.handle(NOW, Input::Disk(DiskAnswer::Checked { list, have: Bits::new(1) }));
     let outputs = installer.handle(NOW, Input::DiskRefuses(DiskError::NoRoom));
     let event = matches!(outputs[..], [Output::Event(Event::NoRoom { .. }), Output::Drop(_)]);
     assert!(event, "{outputs:?}");
     let later = NOW + LOOK_FOR_ROOM;
     let outputs = installer.handle(later, Input::Tick);
-    assert!(matches!(outputs[..], [Output::Measure { manifest: None, .. }]), "{outputs:?}");
+    assert!(
+        matches!(outputs[..], [Output::Disk(DiskJob::Measure { manifest: None, .. })]),
+        "{outputs:?}"
+    );
     let outputs = measured(&mut installer, later, wanted.release.id, ROOMY);
-    assert!(matches!(outputs[..], [Output::Check { .. }]), "{outputs:?}");
+    assert!(matches!(outputs[..], [Output::Disk(DiskJob::Check { .. })]), "{outputs:?}");
 }

@@ -1,6 +1,6 @@
 //! What a person is told of a release's way.
 
-use super::{Job, Product};
+use super::{job::Job, product::Product};
 use crate::{
     Instant,
     content::{ListId, list_id},

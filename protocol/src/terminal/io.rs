@@ -1,15 +1,14 @@
 //! What goes into one terminal's composite, and what comes out.
 
 use core::net::SocketAddr;
-use std::sync::Arc;
 
 use storemesh_keys::{Name, PeerId, PublicKey};
 
 use crate::{
     Save,
-    content::{Bits, ChunkId, ChunkRef, ListId, Manifest, ReleaseHead, ReleaseId},
+    content::{ChunkId, ChunkRef},
+    disk::{DiskAnswer, DiskJob},
     finder::FoundBy,
-    install::Room,
 };
 
 /// Where a chunk comes from.
@@ -32,17 +31,6 @@ pub enum FetchError {
     Disk,
     /// This terminal has no room for it.
     NoRoom,
-}
-
-/// Why this terminal's disk did not do as it was asked.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum DiskError {
-    /// What is there is kept, and it goes on when there is room.
-    #[error("the disk is full")]
-    NoRoom,
-    /// For a person.
-    #[error("{0}")]
-    Failed(String),
 }
 
 /// What the machine is connected to; decides, before all else, which terminal should be the gateway.
@@ -108,39 +96,8 @@ pub enum Input {
         why: String,
     },
 
-    /// A release's directory stands complete on disk, found at start.
-    Standing {
-        release: ReleaseHead,
-        manifest: Arc<Manifest>,
-        current: bool,
-    },
-    /// All that stands has been named, and the disk is ready for work.
-    DiskReady,
-    /// A file of a standing release is no longer what it was.
-    Damaged {
-        release: ReleaseId,
-    },
-    /// Answers [`Output::Check`]: which of the list's chunks are on this disk.
-    Checked {
-        list: ListId,
-        have: Bits,
-    },
-    /// Answers [`Output::ReadManifest`]; the error is for a person.
-    ManifestRead {
-        release: ReleaseId,
-        manifest: Result<Arc<Manifest>, String>,
-    },
-    /// Answers [`Output::Measure`]; the error is for a person.
-    Measured {
-        release: ReleaseId,
-        room: Result<Room, String>,
-    },
-    /// Answers [`Output::Stage`]: which chunks of the content are in the staged tree, written from
-    /// what the disk already held.
-    Staged {
-        release: ReleaseId,
-        have: Result<Bits, DiskError>,
-    },
+    /// The disk has something to tell: at start, and of each job.
+    Disk(DiskAnswer),
     /// `chunk` was verified and written where it belongs; `bytes` is what crossed the wire.
     Fetched {
         from: Source,
@@ -151,11 +108,6 @@ pub enum Input {
         from: Source,
         chunk: ChunkId,
         why: FetchError,
-    },
-    /// Answers [`Output::Activate`]. Rows that must change with the switch are saved by the machine.
-    Activated {
-        release: ReleaseId,
-        done: Result<(), DiskError>,
     },
     /// The program is to end, once what this brings has been sent.
     Stopping,
@@ -205,42 +157,8 @@ pub enum Output {
         chunk: ChunkId,
     },
 
-    /// Look which of these chunks are on disk, verifying them.
-    Check {
-        list: ListId,
-        chunks: Arc<[ChunkRef]>,
-    },
-    /// All pieces of the release's manifest are on disk: read it.
-    ReadManifest {
-        release: ReleaseHead,
-    },
-    /// Say what room the release takes and what there is; of its manifest nothing is known where its
-    /// own pieces found no room.
-    Measure {
-        release: ReleaseHead,
-        manifest: Option<Arc<Manifest>>,
-    },
-    /// Remove this release: it is the one before the running one, and its room is needed.
-    GiveUp {
-        release: ReleaseHead,
-    },
-    /// Lay out the tree, and fill in what the disk already holds. From now on fetched
-    /// chunks of this release are also written into the tree.
-    Stage {
-        release: ReleaseHead,
-        manifest: Arc<Manifest>,
-    },
-    /// Nothing is lacking: sync the tree, switch to it, and drop what only the download needed.
-    Activate {
-        release: ReleaseHead,
-        manifest: Arc<Manifest>,
-    },
-    /// Another release is wanted now: drop what this one has staged.
-    Abandon {
-        release: ReleaseHead,
-    },
-    /// Nothing is on its way: drop every chunk that is kept for a download.
-    Sweep,
+    /// Work for the disk, in this order.
+    Disk(DiskJob),
 
     /// For the log: a neighbour or HQ sent what it should not.
     Reject {

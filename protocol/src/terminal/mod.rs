@@ -35,7 +35,7 @@ use self::{
 };
 pub use self::{
     admission::{CERTIFICATE_GRACE, GREETING_TIMEOUT},
-    io::{DiskError, Event, FetchError, Hardware, Input, Output, Source},
+    io::{Event, FetchError, Hardware, Input, Output, Source},
     join::{Join, JoinInput, JoinOutput},
     membership::Membership,
     status::{
@@ -53,6 +53,7 @@ use crate::{
     wire::mesh::{Phase, ProductState},
 };
 pub use crate::{
+    disk::{DiskAnswer, DiskError, DiskJob},
     finder::FoundBy,
     gateway::AUXILIARY_BYTES_AFTER,
     install::{Lacking, Limit, Room},
@@ -240,29 +241,7 @@ impl Terminal {
             Input::UplinkUp { hq } => self.uplink_up(now, hq, outputs),
             Input::UplinkFrame(bytes) => self.uplink_frame(now, &bytes, outputs),
             Input::UplinkDown { why } => self.uplink_down(now, why, outputs),
-            Input::Standing { release, manifest, current } => {
-                let input = install::Input::Standing { release, manifest, current };
-                self.install(now, input, outputs);
-            }
-            Input::Damaged { release } => {
-                self.install(now, install::Input::Damaged { release }, outputs);
-            }
-            Input::DiskReady => self.install(now, install::Input::Ready, outputs),
-            Input::Checked { list, have } => {
-                self.install(now, install::Input::Checked { list, have }, outputs);
-            }
-            Input::ManifestRead { release, manifest } => {
-                self.install(now, install::Input::ManifestRead { release, manifest }, outputs);
-            }
-            Input::Measured { release, room } => {
-                self.install(now, install::Input::Measured { release, room }, outputs);
-            }
-            Input::Staged { release, have } => {
-                self.install(now, install::Input::Staged { release, have }, outputs);
-            }
-            Input::Activated { release, done } => {
-                self.install(now, install::Input::Activated { release, done }, outputs);
-            }
+            Input::Disk(answer) => self.install(now, install::Input::Disk(answer), outputs),
             Input::Fetched { from, chunk, bytes } => {
                 if matches!(from, Source::Neighbour(_)) {
                     self.first_neighbour_chunk.get_or_insert(now);
@@ -369,24 +348,7 @@ impl Terminal {
     fn install(&mut self, now: Instant, input: install::Input, outputs: &mut Vec<Output>) {
         for output in self.installer.handle(now, input) {
             match output {
-                install::Output::Check { list, chunks } => {
-                    outputs.push(Output::Check { list, chunks });
-                }
-                install::Output::ReadManifest { release } => {
-                    outputs.push(Output::ReadManifest { release });
-                }
-                install::Output::Measure { release, manifest } => {
-                    outputs.push(Output::Measure { release, manifest });
-                }
-                install::Output::GiveUp { release } => outputs.push(Output::GiveUp { release }),
-                install::Output::Stage { release, manifest } => {
-                    outputs.push(Output::Stage { release, manifest });
-                }
-                install::Output::Activate { release, manifest } => {
-                    outputs.push(Output::Activate { release, manifest });
-                }
-                install::Output::Abandon { release } => outputs.push(Output::Abandon { release }),
-                install::Output::Sweep => outputs.push(Output::Sweep),
+                install::Output::Disk(job) => outputs.push(Output::Disk(job)),
                 install::Output::Expect { chunks } => {
                     self.swarm(now, swarm::Input::Expect { chunks }, outputs);
                 }

@@ -6,7 +6,7 @@
 use storemesh_keys::{Expiry, HqSigned, Trust, Verified};
 use storemesh_protocol::{
     Lease, hq,
-    terminal::{Input, Output, Source},
+    terminal::{DiskAnswer, DiskJob, Input, Output, Source},
     wire::{self, mesh},
 };
 
@@ -24,12 +24,7 @@ impl World {
                 self.trace.bytes(bytes);
                 format!("frame of {} bytes from HQ", bytes.len())
             }
-            Input::Standing { release, current, .. } => {
-                format!("{} stands, current: {current}", release.version)
-            }
-            Input::ManifestRead { manifest, .. } => {
-                format!("manifest read: {:?}", manifest.as_ref().map(|m| m.version().clone()))
-            }
+            Input::Disk(answer) => answered(answer),
             Input::Connected { peer, .. } => format!("connected {}", self.who(peer)),
             Input::Disconnected { peer } => format!("disconnected {}", self.who(peer)),
             Input::Fetched { from, chunk, .. } => {
@@ -65,14 +60,7 @@ impl World {
                 Output::Cancel { from, chunk } => {
                     format!("cancel {chunk:?} from {}", self.source(*from))
                 }
-                Output::Measure { release, .. } => format!("measure for {}", release.version),
-                Output::GiveUp { release } => format!("give up {}", release.version),
-                Output::Stage { release, .. } => format!("stage {}", release.version),
-                Output::Activate { release, .. } => format!("activate {}", release.version),
-                Output::Abandon { release } => format!("abandon {}", release.version),
-                Output::Sweep => "sweep".to_owned(),
-                Output::ReadManifest { release } => format!("read manifest {}", release.version),
-                Output::Check { list, .. } => format!("check {list:?}"),
+                Output::Disk(job) => asked(job),
                 Output::Dial { peer, address } => match peer {
                     Some(peer) => format!("dial {}", self.who(peer)),
                     None => format!("dial {address}"),
@@ -134,6 +122,31 @@ impl World {
         let trust = Trust { chain: self.hq.chain(), generation_min: 0 };
         let now = wall(self.agenda.now());
         lease.verify(&trust, now, Expiry::Enforced).expect("HQ signs what holds")
+    }
+}
+
+fn answered(answer: &DiskAnswer) -> String {
+    match answer {
+        DiskAnswer::Standing { release, current, .. } => {
+            format!("{} stands, current: {current}", release.version)
+        }
+        DiskAnswer::ManifestRead { manifest, .. } => {
+            format!("manifest read: {:?}", manifest.as_ref().map(|m| m.version().clone()))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn asked(job: &DiskJob) -> String {
+    match job {
+        DiskJob::Check { list, .. } => format!("check {list:?}"),
+        DiskJob::ReadManifest { release } => format!("read manifest {}", release.version),
+        DiskJob::Measure { release, .. } => format!("measure for {}", release.version),
+        DiskJob::GiveUp { release } => format!("give up {}", release.version),
+        DiskJob::Stage { release, .. } => format!("stage {}", release.version),
+        DiskJob::Activate { release, .. } => format!("activate {}", release.version),
+        DiskJob::Abandon { release } => format!("abandon {}", release.version),
+        DiskJob::Sweep => "sweep".to_owned(),
     }
 }
 

@@ -13,8 +13,8 @@ use std::{
 use storemesh_keys::{Name, PeerId, SecretKey};
 use storemesh_protocol::{
     Instant, Save,
-    content::{ChunkId, ChunkRef, ListId},
-    terminal::{Hardware, Input, Output, Setup, Source, Terminal},
+    content::{ChunkId, ListId},
+    terminal::{DiskAnswer, Hardware, Input, Output, Setup, Source, Terminal},
 };
 
 use super::{
@@ -158,7 +158,7 @@ impl World {
         self.push(t, Input::Listening(listen));
         self.push(t, Input::Hardware(hardware));
         for (release, manifest, current) in standing {
-            self.push(t, Input::Standing { release, manifest, current });
+            self.push(t, Input::Disk(DiskAnswer::Standing { release, manifest, current }));
         }
         self.agenda.after(Duration::from_millis(20), Event::DiskDone { t, boot, job: Job::Ready });
         self.agenda.after(Duration::from_millis(30), Event::Announce { t, boot });
@@ -334,34 +334,9 @@ impl World {
             }
             Output::Fetch { from, chunk } => self.fetch(t, from, chunk),
             Output::Cancel { from, chunk } => self.cancel(t, from, chunk),
-            Output::Check { list, chunks } => {
-                let bytes = self.bytes_held(t, &chunks);
-                self.disk_job(t, bytes, Job::Check { list, chunks });
-            }
-            Output::ReadManifest { release } => self.disk_job(t, 0, Job::ReadManifest { release }),
-            Output::Measure { release, .. } => {
-                let bytes = release.plain_bytes;
-                self.disk_job(t, 0, Job::Measure { release, bytes });
-            }
-            Output::GiveUp { release } => self.disk_job(t, 0, Job::GiveUp { release }),
-            Output::Stage { release, manifest } => {
-                let bytes = self.bytes_held(t, manifest.chunks());
-                self.disk_job(t, bytes, Job::Stage { release, manifest });
-            }
-            Output::Activate { release, manifest } => {
-                let bytes = release.plain_bytes / 4;
-                self.disk_job(t, bytes, Job::Activate { release, manifest });
-            }
-            Output::Abandon { release } => self.disk_job(t, 0, Job::Abandon { release }),
-            // The modelled disk has room for what a download left.
-            Output::Sweep => self.disk_job(t, 0, Job::Sweep),
+            Output::Disk(job) => self.disk_job(t, job),
             Output::Reject { .. } | Output::Event(_) => {}
         }
-    }
-
-    fn bytes_held(&self, t: usize, chunks: &[ChunkRef]) -> u64 {
-        let have = self.hosts[t].disk.check(chunks);
-        have.iter_set().map(|at| u64::from(chunks[at as usize].plain)).sum()
     }
 }
 

@@ -22,7 +22,7 @@ use std::{
 use storemesh_keys::PeerId;
 use storemesh_protocol::{
     content::{ChunkId, ChunkRef},
-    terminal::{FetchError, Input, Output, Source},
+    terminal::{DiskAnswer, DiskJob, FetchError, Input, Output, Source},
 };
 
 use super::{
@@ -61,14 +61,14 @@ impl World {
         let now = self.agenda.now();
         let program = self.hosts[t].program.as_mut().expect("it runs");
         match input {
-            Input::Checked { list, have } => {
+            Input::Disk(DiskAnswer::Checked { list, have }) => {
                 let Some(release) = self.releases.iter().find(|r| r.pieces == *list) else {
                     return;
                 };
                 let held = have.iter_set().map(|at| (release.head.manifest[at as usize].id, now));
                 program.offers.insert(*list, held.collect());
             }
-            Input::Staged { release, have: Ok(have) } => {
+            Input::Disk(DiskAnswer::Staged { release, have: Ok(have) }) => {
                 let Some(release) = self.releases.iter().find(|r| r.head.id == *release) else {
                     return;
                 };
@@ -76,7 +76,7 @@ impl World {
                 let held = have.iter_set().map(|at| (chunks[at as usize].id, now));
                 program.offers.insert(release.content, held.collect());
             }
-            Input::Standing { release, .. } => {
+            Input::Disk(DiskAnswer::Standing { release, .. }) => {
                 let Some(release) = self.releases.iter().find(|r| r.head.id == release.id) else {
                     return;
                 };
@@ -152,7 +152,7 @@ impl World {
             }
             Output::Send { peer, frame } => self.watch_frame(t, *peer, frame),
             Output::SendUp(frame) => self.watch_sent_up(t, frame),
-            Output::GiveUp { release } => {
+            Output::Disk(DiskJob::GiveUp { release }) => {
                 let known = self.releases.iter().find(|r| r.head.id == release.id);
                 let lists = known.map(|r| [r.pieces, r.content]);
                 let program = self.hosts[t].program.as_mut().expect("it runs");
@@ -163,7 +163,7 @@ impl World {
                 let program = self.hosts[t].program.as_mut().expect("it runs");
                 forget(&mut program.asked, *from, chunk);
             }
-            Output::Activate { release, manifest } => {
+            Output::Disk(DiskJob::Activate { release, manifest }) => {
                 if !self.ordered.contains(&release.id) {
                     self.break_rule(t, format!("activates {}, not wanted", release.version));
                 }

@@ -5,13 +5,12 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
 use storemesh_protocol::{
-    content::{ChunkId, ChunkRef, ListId, Manifest, ReleaseHead},
-    terminal::{DiskError, FetchError, Input, Room, Source},
+    content::{ChunkId, ChunkRef},
+    terminal::{DiskAnswer, DiskError, DiskJob, FetchError, Input, Room, Source},
 };
 
 use super::{
@@ -29,32 +28,7 @@ const SERVE: Duration = Duration::from_millis(1);
 pub(super) enum Job {
     /// What stands was looked through.
     Ready,
-    Check {
-        list: ListId,
-        chunks: Arc<[ChunkRef]>,
-    },
-    ReadManifest {
-        release: ReleaseHead,
-    },
-    Measure {
-        release: ReleaseHead,
-        bytes: u64,
-    },
-    GiveUp {
-        release: ReleaseHead,
-    },
-    Stage {
-        release: ReleaseHead,
-        manifest: Arc<Manifest>,
-    },
-    Activate {
-        release: ReleaseHead,
-        manifest: Arc<Manifest>,
-    },
-    Abandon {
-        release: ReleaseHead,
-    },
-    Sweep,
+    Of(DiskJob),
     Store {
         from: Source,
         chunk: ChunkRef,
@@ -173,45 +147,78 @@ impl World {
         self.ask_more(t, from);
     }
 
-    pub(super) fn disk_job(&mut self, t: usize, bytes: u64, job: Job) {
+    /// Takes as long as what the job reads and writes.
+    pub(super) fn disk_job(&mut self, t: usize, job: DiskJob) {
+        let bytes = match &job {
+            DiskJob::Check { chunks, .. } => self.bytes_held(t, chunks),
+            DiskJob::Stage { manifest, .. } => self.bytes_held(t, manifest.chunks()),
+            DiskJob::Activate { release, .. } => release.plain_bytes / 4,
+            DiskJob::ReadManifest { .. }
+            | DiskJob::Measure { .. }
+            | DiskJob::GiveUp { .. }
+            | DiskJob::Abandon { .. }
+            | DiskJob::Sweep => 0,
+        };
         let (now, boot) = (self.agenda.now(), self.hosts[t].boot);
         let disk = &mut self.hosts[t].disk;
-        let syncs = matches!(job, Job::Activate { .. });
+        let syncs = matches!(job, DiskJob::Activate { .. });
         let at = if syncs { disk.sync(now, bytes) } else { disk.job(now, bytes) };
-        self.agenda.at(at, Event::DiskDone { t, boot, job });
+        self.agenda.at(at, Event::DiskDone { t, boot, job: Job::Of(job) });
+    }
+
+    fn bytes_held(&self, t: usize, chunks: &[ChunkRef]) -> u64 {
+        let have = self.hosts[t].disk.check(chunks);
+        have.iter_set().map(|at| u64::from(chunks[at as usize].plain)).sum()
     }
 
     pub(super) fn disk_done(&mut self, t: usize, job: Job) {
+        let host = &mut self.hosts[t];
+        let input = match job {
+            Job::Ready => Input::Disk(DiskAnswer::Ready),
+            Job::Of(job) => {
+                let Some(answer) = self.done_as_asked(t, job) else { return };
+                Input::Disk(answer)
+            }
+            Job::Store { from, chunk, .. } if host.disk_full => {
+                Input::NotFetched { from, chunk: chunk.id, why: FetchError::NoRoom }
+            }
+            Job::Store { from, chunk, bytes } => {
+                host.disk.put(chunk.id);
+                Input::Fetched { from, chunk: chunk.id, bytes }
+            }
+            Job::Fail { from, chunk, why } => Input::NotFetched { from, chunk, why },
+        };
+        self.push(t, input);
+    }
+
+    fn done_as_asked(&mut self, t: usize, job: DiskJob) -> Option<DiskAnswer> {
         let full = self.hosts[t].disk_full;
         let disk = &mut self.hosts[t].disk;
-        let input = match job {
-            Job::Ready => Input::DiskReady,
-            Job::Check { list, chunks } => Input::Checked { list, have: disk.check(&chunks) },
-            Job::ReadManifest { release } => {
+        match job {
+            DiskJob::Check { list, chunks } => {
+                return Some(DiskAnswer::Checked { list, have: disk.check(&chunks) });
+            }
+            DiskJob::ReadManifest { release } => {
                 let whole = disk.check(&release.manifest).is_full();
                 let manifest = self.releases.iter().find(|known| known.head.id == release.id);
                 let manifest = manifest.filter(|_| whole).map(|known| known.manifest.clone());
                 let manifest = manifest.ok_or_else(|| "a piece is not on disk".to_owned());
-                Input::ManifestRead { release: release.id, manifest }
+                return Some(DiskAnswer::ManifestRead { release: release.id, manifest });
             }
-            Job::Measure { release, bytes } => {
+            DiskJob::Measure { release, .. } => {
                 let free = if full { 0 } else { u64::MAX };
-                let room = Room { needed: bytes, free, ..Room::default() };
-                Input::Measured { release: release.id, room: Ok(room) }
+                let room = Room { needed: release.plain_bytes, free, ..Room::default() };
+                return Some(DiskAnswer::Measured { release: release.id, room: Ok(room) });
             }
-            Job::GiveUp { release } => {
-                disk.give_up(&release);
-                return;
-            }
-            Job::Stage { release, manifest } => {
+            DiskJob::Stage { release, manifest } => {
                 let have = if full {
                     Err(DiskError::NoRoom)
                 } else {
                     Ok(disk.stage(release.id, &manifest))
                 };
-                Input::Staged { release: release.id, have }
+                return Some(DiskAnswer::Staged { release: release.id, have });
             }
-            Job::Activate { release, manifest } => {
+            DiskJob::Activate { release, manifest } => {
                 let id = release.id;
                 let done = if !disk.is_whole(&release, &manifest) {
                     Err(DiskError::Failed("chunks are not on disk".to_owned()))
@@ -221,25 +228,13 @@ impl World {
                     disk.activate(release, manifest);
                     Ok(())
                 };
-                Input::Activated { release: id, done }
+                return Some(DiskAnswer::Activated { release: id, done });
             }
-            Job::Abandon { release } => {
-                disk.abandon(release.id);
-                return;
-            }
-            Job::Sweep => {
-                disk.sweep();
-                return;
-            }
-            Job::Store { from, chunk, .. } if full => {
-                Input::NotFetched { from, chunk: chunk.id, why: FetchError::NoRoom }
-            }
-            Job::Store { from, chunk, bytes } => {
-                disk.put(chunk.id);
-                Input::Fetched { from, chunk: chunk.id, bytes }
-            }
-            Job::Fail { from, chunk, why } => Input::NotFetched { from, chunk, why },
-        };
-        self.push(t, input);
+            DiskJob::GiveUp { release } => disk.give_up(&release),
+            DiskJob::Abandon { release } => disk.abandon(release.id),
+            // The modelled disk has room for what a download left.
+            DiskJob::Sweep => disk.sweep(),
+        }
+        None
     }
 }

@@ -12,7 +12,7 @@ use storemesh_keys::{Enrolment, InvitationCode, SecretKey, Signed};
 use storemesh_protocol::{
     Instant, Rows,
     hq::{self, Hq, Order},
-    terminal::{Hardware, Input, Join, JoinInput, Output, Setup, Terminal},
+    terminal::{DiskAnswer, Hardware, Input, Join, JoinInput, Output, Setup, Terminal},
     wire::{
         encode,
         uplink::{Enrol, ToHq},
@@ -73,7 +73,7 @@ impl Scene {
         let mut scene = Self { terminal, now: Instant(1), said: String::new() };
         _ = scene.terminal.handle(scene.now, Input::Tick);
         scene.take(Input::Hardware(Hardware::default()));
-        scene.take(Input::DiskReady);
+        scene.take(Input::Disk(DiskAnswer::Ready));
         let mut opened = false;
         for _ in 0..100 {
             scene.now = scene.terminal.deadline(scene.now).min(scene.now + Duration::from_mins(1));
