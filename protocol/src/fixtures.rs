@@ -1,10 +1,15 @@
 //! A small chain for the tests of this crate.
 
+use std::sync::Arc;
+
 use storemesh_keys::{
     ChainId, HqSigner, Name, OnlineKey, PeerId, SecretKey, Signed, Timestamp, Trust, Verified,
 };
 
-use crate::Lease;
+use crate::{
+    Lease, Wanted,
+    content::{Builder, Manifest, RelPath, ReleaseHead, pack},
+};
 
 pub(crate) fn peer(n: u8) -> PeerId {
     PeerId::from_bytes([n; 32])
@@ -48,4 +53,23 @@ pub(crate) fn lease_of(part: u32, epoch: u64, holder: PeerId) -> Verified<Lease>
         holder,
         at: Timestamp(1),
     })
+}
+
+/// A release of one file with one chunk, and HQ's wish for it.
+pub(crate) fn release(version: &str) -> (Verified<Wanted>, Arc<Manifest>) {
+    let mut builder = Builder::new();
+    let path = RelPath::new("pos").expect("a good path");
+    builder.file(path, 0o755, vec![pack(version.as_bytes()).0]);
+    let (manifest, encoded) = builder.finish(name("pos"), name(version)).expect("a good release");
+    let (release, _) = ReleaseHead::new(&manifest, &encoded);
+    let signer = signer();
+    let described = signer.described();
+    let wanted = signer.sign(&Wanted {
+        chain: described.chain,
+        generation: described.generation,
+        number: u64::from(version.as_bytes()[0]),
+        release,
+        at: Timestamp(1),
+    });
+    (wanted, Arc::new(manifest))
 }

@@ -81,7 +81,8 @@ impl Job {
 
     pub(super) fn fetch(&mut self, have: Bits, outputs: &mut Vec<Output>) {
         self.phase = Phase::Fetching;
-        self.stuck = false;
+        // Where nothing is lacking, it is the switch that has to find room.
+        self.stuck &= have.is_full();
         let manifest = self.manifest.as_ref().expect("it was read before it was staged");
         let chunks: Arc<[ChunkRef]> = manifest.chunks().into();
         self.content = Some(list_id(&chunks));
@@ -121,6 +122,7 @@ impl Job {
 
     pub(super) fn fail(&mut self, now: Instant, why: String, outputs: &mut Vec<Output>) {
         self.phase = Phase::Failed;
+        self.stuck = false;
         self.retry_at = now + RETRY;
         outputs.push(Output::Event(Event::Failed {
             product: self.release.product.clone(),

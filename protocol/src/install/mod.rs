@@ -114,10 +114,11 @@ impl Installer {
         self.products.iter()
     }
 
-    /// Whether something that is wanted finds no room on the disk.
+    /// Whether something that is wanted finds no room on the disk. That holds while it tries again:
+    /// a gateway that said otherwise each time would never seem worse than its neighbours for long
+    /// enough to hand over.
     pub(crate) fn lacks_room(&self) -> bool {
-        let stuck =
-            |product: &Product| product.job.as_ref().is_some_and(|job| job.phase == Phase::NoRoom);
+        let stuck = |product: &Product| product.job.as_ref().is_some_and(|job| job.stuck);
         self.products.values().any(stuck)
     }
 
@@ -261,6 +262,8 @@ impl Installer {
             } else {
                 product.job = None;
                 product.begin(now, outputs);
+                // That its manifest's pieces find room is yet to be seen.
+                product.job.iter_mut().for_each(|job| job.stuck = true);
             }
             return;
         };
@@ -345,6 +348,7 @@ impl Installer {
             return;
         }
         job.phase = Phase::Running;
+        job.stuck = false;
         product.damaged = false;
         let took = now.since(job.began);
         job.took = Some(took);

@@ -1,33 +1,12 @@
-use storemesh_keys::Timestamp;
-
 use super::*;
 use crate::{
-    content::{Builder, Manifest, RelPath, ReleaseHead, pack},
-    fixtures::{name, signer},
+    content::Manifest,
+    fixtures::{name, release},
 };
 
 const NOW: Instant = Instant(9);
 const ROOMY: Room =
     Room { needed: 100, free: 150, reserve: 50, used: 0, quota: None, garbage: 0, previous: 0 };
-
-/// A release of one file with one chunk, and HQ's wish for it.
-fn release(version: &str) -> (Verified<Wanted>, Arc<Manifest>) {
-    let mut builder = Builder::new();
-    let path = RelPath::new("pos").unwrap();
-    builder.file(path, 0o755, vec![pack(version.as_bytes()).0]);
-    let (manifest, encoded) = builder.finish(name("pos"), name(version)).unwrap();
-    let (release, _) = ReleaseHead::new(&manifest, &encoded);
-    let signer = signer();
-    let described = signer.described();
-    let wanted = signer.sign(&Wanted {
-        chain: described.chain,
-        generation: described.generation,
-        number: u64::from(version.as_bytes()[0]),
-        release,
-        at: Timestamp(1),
-    });
-    (wanted, Arc::new(manifest))
-}
 
 /// An installer on which that release runs.
 fn running(version: &str) -> Installer {
@@ -327,4 +306,65 @@ fn a_disk_that_has_no_room_for_the_manifest_is_looked_at_again_from_the_start() 
     );
     let outputs = measured(&mut installer, later, wanted.release.id, ROOMY);
     assert!(matches!(outputs[..], [Output::Disk(DiskJob::Check { .. })]), "{outputs:?}");
+    assert!(installer.lacks_room(), "that there is room is yet to be seen");
+    _ = installer.handle(later, Input::Disk(DiskAnswer::Checked { list, have: Bits::new(1) }));
+    let outputs = installer.handle(later, Input::DiskRefuses(DiskError::NoRoom));
+    assert!(matches!(outputs[..], [Output::Drop(_)]), "it was said before: {outputs:?}");
+}
+
+#[test]
+fn a_disk_with_room_one_moment_and_none_the_next_lacks_room_all_the_while() {
+    let (mut installer, wanted, _) = at_the_measure();
+    let id = wanted.release.id;
+    assert!(!installer.lacks_room());
+    _ = measured(&mut installer, NOW, id, Room { free: 120, ..ROOMY });
+    let mut now = NOW;
+    for _ in 0..3 {
+        assert!(installer.lacks_room());
+        now = now + LOOK_FOR_ROOM;
+        _ = installer.handle(now, Input::Tick);
+        _ = measured(&mut installer, now, id, ROOMY);
+        assert_eq!(job(&installer).phase, Phase::Staging);
+        assert!(installer.lacks_room(), "that there is room is yet to be seen");
+        let staged = DiskAnswer::Staged { release: id, have: Err(DiskError::NoRoom) };
+        assert!(installer.handle(now, Input::Disk(staged)).is_empty(), "it was said before");
+    }
+    now = now + LOOK_FOR_ROOM;
+    _ = installer.handle(now, Input::Tick);
+    _ = measured(&mut installer, now, id, ROOMY);
+    let staged = DiskAnswer::Staged { release: id, have: Ok(Bits::new(1)) };
+    _ = installer.handle(now, Input::Disk(staged));
+    assert!(!installer.lacks_room());
+}
+
+#[test]
+fn a_switch_that_finds_no_room_lacks_it_until_it_is_done() {
+    let (mut installer, wanted, manifest) = at_the_measure();
+    let id = wanted.release.id;
+    let to_the_switch = |installer: &mut Installer| {
+        _ = measured(installer, NOW, id, ROOMY);
+        let staged = DiskAnswer::Staged { release: id, have: Ok(Bits::full(1)) };
+        _ = installer.handle(NOW, Input::Disk(staged));
+        let content = list_id(manifest.chunks());
+        let outputs = installer.handle(NOW, Input::Complete(content));
+        assert!(matches!(outputs[..], [_, Output::Disk(DiskJob::Activate { .. })]), "{outputs:?}");
+    };
+    let activated = |done| Input::Disk(DiskAnswer::Activated { release: id, done });
+    to_the_switch(&mut installer);
+    _ = installer.handle(NOW, activated(Err(DiskError::NoRoom)));
+    to_the_switch(&mut installer);
+    assert!(installer.lacks_room());
+    _ = installer.handle(NOW, activated(Ok(())));
+    assert!(!installer.lacks_room());
+}
+
+#[test]
+fn a_release_that_fails_for_another_reason_does_not_lack_room() {
+    let (mut installer, wanted, _) = at_the_measure();
+    let id = wanted.release.id;
+    _ = measured(&mut installer, NOW, id, Room { free: 120, ..ROOMY });
+    let failed = Input::Disk(DiskAnswer::Measured { release: id, room: Err("worn".to_owned()) });
+    _ = installer.handle(NOW, failed);
+    assert_eq!(job(&installer).phase, Phase::Failed);
+    assert!(!installer.lacks_room());
 }

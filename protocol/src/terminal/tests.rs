@@ -1,5 +1,7 @@
 //! Two terminals that meet: what is said, and what is not.
 
+mod releases;
+
 use core::net::SocketAddr;
 
 use storemesh_keys::{Certificate, Name, PeerId, Roles, SecretKey, Timestamp, Verified};

@@ -1,0 +1,62 @@
+//! What the neighbours hear while a release comes.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::{
+    content::{Bits, Manifest},
+    disk::{DiskAnswer, DiskJob},
+    fixtures::release,
+    install::Room,
+};
+
+const ROOMY: Room =
+    Room { needed: 100, free: 150, reserve: 50, used: 0, quota: None, garbage: 0, previous: 0 };
+
+fn answer(to: &mut Terminal, answer: DiskAnswer) -> Vec<Output> {
+    to.handle(NOW, Input::Disk(answer))
+}
+
+/// The last thing that the disk is asked.
+fn asked(outputs: &[Output]) -> DiskJob {
+    let job = |output: &Output| {
+        let Output::Disk(job) = output else { return None };
+        Some(job.clone())
+    };
+    outputs.iter().filter_map(job).next_back().unwrap_or_else(|| panic!("{outputs:?}"))
+}
+
+/// Hears of a release and looks for its pieces, which are all on its disk, up to the question what
+/// room there is.
+fn to_the_measure(one: &mut Terminal, from: PeerId, version: &str) -> Arc<Manifest> {
+    let (wanted, manifest) = release(version);
+    let id = wanted.release.id;
+    let wanted = Some(wanted.into_signed());
+    let outputs = say(one, from, &Frame { wanted, ..Frame::default() });
+    let DiskJob::Check { list, .. } = asked(&outputs) else { panic!("{outputs:?}") };
+    let outputs = answer(one, DiskAnswer::Checked { list, have: Bits::full(1) });
+    assert!(matches!(asked(&outputs), DiskJob::ReadManifest { .. }));
+    let read = DiskAnswer::ManifestRead { release: id, manifest: Ok(manifest.clone()) };
+    let outputs = answer(one, read);
+    assert!(matches!(asked(&outputs), DiskJob::Measure { .. }));
+    manifest
+}
+
+#[test]
+fn neighbours_hear_that_a_terminal_has_no_room_and_that_it_has_again() {
+    let (mut one, two) = met();
+    _ = answer(&mut one, DiskAnswer::Ready);
+    _ = to_the_measure(&mut one, two.me, "2");
+    let id = release("2").0.release.id;
+    let said = |outputs: &[Output]| -> Vec<bool> {
+        let candidates = frames(outputs).into_iter().filter_map(|frame| frame.candidate);
+        candidates.map(|candidate| candidate.no_room).collect()
+    };
+    let short = Room { free: 120, ..ROOMY };
+    let outputs = answer(&mut one, DiskAnswer::Measured { release: id, room: Ok(short) });
+    assert_eq!(said(&outputs), [true], "{outputs:?}");
+    let outputs = answer(&mut one, DiskAnswer::Measured { release: id, room: Ok(ROOMY) });
+    assert_eq!(said(&outputs), [], "that there is room is yet to be seen: {outputs:?}");
+    let outputs = answer(&mut one, DiskAnswer::Staged { release: id, have: Ok(Bits::new(1)) });
+    assert_eq!(said(&outputs), [false], "{outputs:?}");
+}
