@@ -58,7 +58,7 @@ impl Gateway {
         let whole = self.lease.as_ref()?;
         let known = self.part.as_ref();
         // What has ended may still be on its way from neighbour to neighbour.
-        let ended = told_by == ToldBy::Neighbour && lease.epoch <= self.ended;
+        let ended = told_by == ToldBy::Neighbour && lease.order() <= self.ended;
         let newer = !ended
             && whole.order() < lease.order()
             && known.is_none_or(|known| known.order() < lease.order());
@@ -159,7 +159,7 @@ impl Gateway {
 
     pub(super) fn drop_part(&mut self) {
         if let Some(part) = self.part.take() {
-            self.ended = self.ended.max(part.epoch);
+            self.ended = self.ended.max(part.order());
         }
     }
 

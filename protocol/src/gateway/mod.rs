@@ -154,8 +154,8 @@ pub(crate) struct Gateway {
     lease: Option<Verified<Lease>>,
     /// An auxiliary one, for the part of a split store in which this terminal is.
     part: Option<Verified<Lease>>,
-    /// The highest epoch of an auxiliary lease that is known to have ended.
-    ended: u64,
+    /// The newest auxiliary lease that is known to have ended, by [`Lease::order`].
+    ended: (u64, u64),
     neighbours: BTreeSet<PeerId>,
     order: Order,
     uplink: Uplink,
@@ -192,7 +192,7 @@ impl Gateway {
             me,
             lease,
             part: None,
-            ended: 0,
+            ended: (0, 0),
             neighbours: BTreeSet::new(),
             order: Order::new(me, now),
             uplink: Uplink::Closed,

@@ -407,6 +407,20 @@ fn an_auxiliary_lease_that_has_ended_and_comes_back_as_an_echo_makes_no_gateway(
 }
 
 #[test]
+fn an_auxiliary_lease_of_a_restored_hq_counts_though_its_epochs_begin_anew() {
+    let (mut gateway, now) = part_gateway();
+    assert_eq!(gateway.handle(now, Input::UplinkDown), [Output::TellDark]);
+    let lease = |part, epoch, holder| {
+        let older = lease_of(part, epoch, holder);
+        signer().sign(&Lease { generation: older.generation + 1, ..Lease::clone(&older) })
+    };
+    let heard = |lease| Input::Lease { lease, told_by: ToldBy::Neighbour };
+    let (whole, part) = (lease(0, 1, peer(9)), lease(1, 2, key(2).peer_id()));
+    assert!(gateway.handle(now, heard(whole.clone())).contains(&Output::Spread(whole)));
+    assert!(gateway.handle(now, heard(part.clone())).contains(&Output::Spread(part)));
+}
+
+#[test]
 fn when_hq_ends_it_the_auxiliary_gateway_gives_way_and_asks_again() {
     let (mut gateway, now) = part_gateway();
     assert_eq!(gateway.handle(now, Input::Ended { epoch: 1 }), [], "another's");
