@@ -19,3 +19,7 @@ ci:
 # the figures the project promises, or those named; merged into target/figures.json
 figures *NAMES:
     cargo run --quiet -p storemesh-sim -- figures {{ NAMES }}
+
+# one store's busiest days of sales, simulated from real patterns, into target/data
+sales *ARGS:
+    scripts/sales {{ ARGS }}
