@@ -8,6 +8,8 @@ pub mod live;
 
 pub mod demo;
 
+mod chance;
+
 pub mod run;
 pub mod world;
 

@@ -16,7 +16,8 @@ use storemesh_protocol::{
     content::{Bits, ChunkId, ChunkRef, Manifest, ReleaseHead, ReleaseId},
 };
 
-use super::{chance::Chance, clock::Time};
+use super::clock::Time;
+use crate::chance::Chance;
 
 /// Reading, hashing and writing go at this pace: a till's flash, not a server's.
 const RATE: u64 = 200 << 20;

@@ -10,7 +10,6 @@
 //! to those.
 
 mod calls;
-mod chance;
 mod clock;
 mod disk;
 mod faults;
@@ -41,7 +40,6 @@ use storemesh_keys::{Name, PeerId};
 use storemesh_protocol::content::{ChunkId, ReleaseId};
 
 use self::{
-    chance::Chance,
     clock::Agenda,
     faults::Fault,
     grants::{Grant, GrantId},
@@ -58,6 +56,7 @@ pub use self::{
     faults::AGREED_WITHIN,
     story::{Plan, Summary},
 };
+use crate::chance::Chance;
 
 #[derive(Debug)]
 pub struct World {

@@ -10,7 +10,6 @@ use storemesh_protocol::{
 
 use super::{
     Broken, Carried, Store, World,
-    chance::Chance,
     clock::{Agenda, Time},
     disk::Disk,
     faults::{AGREED_WITHIN, LAN_RATE},
@@ -20,6 +19,7 @@ use super::{
     terminal::{Host, Manners, Program},
     trace::Trace,
 };
+use crate::chance::Chance;
 
 /// The product that every terminal is to run.
 pub(super) const PRODUCT: &str = "till";

@@ -1,4 +1,4 @@
-//! All chance of a world, from its seed alone.
+//! All chance of a simulation, from its seed alone.
 
 use std::time::Duration;
 
@@ -8,34 +8,34 @@ use rand_chacha::{
 };
 
 #[derive(Debug)]
-pub(super) struct Chance(ChaCha8Rng);
+pub(crate) struct Chance(ChaCha8Rng);
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    pub(super) fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    pub(super) fn bytes(&mut self) -> [u8; 32] {
+    pub(crate) fn bytes(&mut self) -> [u8; 32] {
         let mut bytes = [0; 32];
         self.0.fill_bytes(&mut bytes);
         bytes
     }
 
     /// Below `end`, which is not 0. The bias of a remainder does not matter here.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end.max(1)).unwrap_or(u64::MAX);
         usize::try_from(self.number() % end).expect("below a usize")
     }
 
-    pub(super) fn hits(&mut self, per_mille: u32) -> bool {
+    pub(crate) fn hits(&mut self, per_mille: u32) -> bool {
         per_mille > 0 && self.below(1000) < per_mille as usize
     }
 
-    pub(super) fn between(&mut self, from: Duration, to: Duration) -> Duration {
+    pub(crate) fn between(&mut self, from: Duration, to: Duration) -> Duration {
         let micros = |span: Duration| usize::try_from(span.as_micros()).unwrap_or(usize::MAX);
         let more = self.below(micros(to.saturating_sub(from)) + 1);
         from + Duration::from_micros(more as u64)
