@@ -7,7 +7,7 @@
 //!
 //! What a row means is `protocol`'s business: here it is bytes under a key.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, ensure};
 use redb::{
@@ -15,6 +15,8 @@ use redb::{
     TableHandle as _,
 };
 use storemesh_protocol::{Rows, Save};
+
+use crate::files;
 
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -26,16 +28,30 @@ pub struct Db {
 
 impl Db {
     /// Opens the file, and makes it where there is none. redb would take a gigabyte of cache.
+    ///
+    /// What a power cut leaves of a database that is being made is refused for ever after, so it is
+    /// made beside its place and moved there when it is whole.
     pub fn open(
         path: &Path,
         tables: &'static [&'static str],
         cache_bytes: usize,
     ) -> anyhow::Result<Self> {
-        let opening = || format!("opening `{}`", path.display());
-        let mut builder = Database::builder();
-        builder.set_cache_size(cache_bytes);
-        let redb = builder.create(path).with_context(opening)?;
-        Self::of(redb, tables).with_context(opening)
+        let open = || {
+            let mut builder = Database::builder();
+            builder.set_cache_size(cache_bytes);
+            if fs::exists(path)? {
+                return Self::of(builder.create(path)?, tables);
+            }
+            let beside = files::beside(path);
+            if fs::exists(&beside)? {
+                fs::remove_file(&beside)?;
+            }
+            let db = Self::of(builder.create(&beside)?, tables)?;
+            fs::rename(&beside, path)?;
+            files::sync_folder_of(path)?;
+            Ok(db)
+        };
+        open().with_context(|| format!("opening `{}`", path.display()))
     }
 
     /// On another storage than a file: a disk that fails on purpose, say.
@@ -137,6 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_power_cut_left_of_a_database_being_made_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        fs::write(files::beside(&path), [0; 4096]).unwrap();
+        Db::open(&path, TABLES, CACHE).unwrap().commit(&[put(b"a", 1)]).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(Db::open(&path, TABLES, CACHE).unwrap().rows().unwrap().0.len(), 1);
+    }
+
+    #[test]
     fn a_file_of_a_newer_version_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
@@ -150,7 +176,7 @@ mod tests {
     fn a_file_that_is_no_database_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("terminal.redb");
-        std::fs::write(&path, "something else entirely").unwrap();
+        fs::write(&path, "something else entirely").unwrap();
         let error = format!("{:#}", Db::open(&path, TABLES, CACHE).unwrap_err());
         assert!(error.contains("terminal.redb"), "{error}");
     }
