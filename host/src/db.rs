@@ -58,8 +58,10 @@ impl Db {
     pub fn on(
         storage: impl StorageBackend,
         tables: &'static [&'static str],
+        cache_bytes: usize,
     ) -> anyhow::Result<Self> {
-        Self::of(Database::builder().create_with_backend(storage)?, tables)
+        let redb = Database::builder().set_cache_size(cache_bytes).create_with_backend(storage);
+        Self::of(redb?, tables)
     }
 
     fn of(redb: Database, tables: &'static [&'static str]) -> anyhow::Result<Self> {

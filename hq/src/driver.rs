@@ -306,7 +306,7 @@ mod tests {
         let root = SecretKey::generate();
         own_key::create(data.path(), &root, &"acme".parse().unwrap(), wall()).unwrap();
         let own = own_key::load(data.path(), wall()).unwrap();
-        let db = Db::on(storage, TABLES).unwrap();
+        let db = Db::on(storage, TABLES, 1 << 20).unwrap();
         let hq = Hq::load(own.signer, own.trust, &db.rows().unwrap()).unwrap();
         start(hq, db).unwrap()
     }
