@@ -226,7 +226,7 @@ pub struct Entry {
 /// An entry whose header its author has signed, and whose payload is the one that the header names.
 /// Only [`Proven::verify`] and [`Proven::sign`] make one.
 #[derive(Clone, Debug)]
-pub struct Proven {
+pub(crate) struct Proven {
     header: Authored<Header>,
     hash: HeaderHash,
     payload: Option<Vec<u8>>,
@@ -247,7 +247,7 @@ pub enum EntryError {
 
 impl Proven {
     /// `sign` is the terminal's pen, or HQ's.
-    pub fn sign(
+    pub(crate) fn sign(
         sign: impl FnOnce(Header) -> Authored<Header>,
         header: Header,
         payload: Vec<u8>,
@@ -259,7 +259,7 @@ impl Proven {
 
     /// `signer` finds the key that a header must be signed with: its author's, or the online key that its
     /// certificate names; none where there is none.
-    pub fn verify(
+    pub(crate) fn verify(
         entry: Entry,
         signer: impl FnOnce(&Header) -> Option<PeerId>,
     ) -> Result<Self, EntryError> {
@@ -280,29 +280,29 @@ impl Proven {
         Ok(Self { hash: HeaderHash::of(&header), header, payload: entry.payload })
     }
 
-    pub fn header(&self) -> &Header {
+    pub(crate) fn header(&self) -> &Header {
         self.header.statement()
     }
 
-    pub fn hash(&self) -> HeaderHash {
+    pub(crate) fn hash(&self) -> HeaderHash {
         self.hash
     }
 
-    pub fn payload(&self) -> Option<&[u8]> {
+    pub(crate) fn payload(&self) -> Option<&[u8]> {
         self.payload.as_deref()
     }
 
     /// The payload is of no use to anybody: kept is the header alone.
-    pub fn drop_payload(&mut self) {
+    pub(crate) fn drop_payload(&mut self) {
         self.payload = None;
     }
 
     /// To pass it on, and to keep it.
-    pub fn to_entry(&self) -> Entry {
+    pub(crate) fn to_entry(&self) -> Entry {
         Entry { header: self.header.signed().clone(), payload: self.payload.clone() }
     }
 
-    pub fn signed(&self) -> &Signed<Header> {
+    pub(crate) fn signed(&self) -> &Signed<Header> {
         self.header.signed()
     }
 }

@@ -27,4 +27,4 @@ pub use entry::{
 pub use schema::{
     CONTROL, STOCK, Schema, SchemaError, ScopeKind, TOPICS_MAX, TopicKind, TopicRule, Writers,
 };
-pub use storage::{Read, Storage};
+pub use storage::{Each, Read, Storage};

@@ -206,8 +206,8 @@ mod tests {
     #[test]
     fn a_schema_cannot_name_hqs_own_topic_or_one_twice() {
         assert_eq!(with(|topic| topic.name = name(CONTROL)), Err(SchemaError::Reserved));
-        let twice = with(|topic| topic.name = name("stock"));
-        assert_eq!(twice, Err(SchemaError::Twice(name("stock"))));
+        let twice = with(|topic| topic.name = name("returns"));
+        assert_eq!(twice, Err(SchemaError::Twice(name("returns"))));
     }
 
     #[test]
@@ -221,7 +221,11 @@ mod tests {
     }
 
     #[test]
-    fn stock_is_a_stores() {
+    fn stock_is_a_stores_and_has_its_own_name() {
+        assert_eq!(
+            with(|topic| topic.kind = TopicKind::Stock),
+            Err(SchemaError::StockName(name("sales")))
+        );
         let mut schema = Schema::first();
         schema.topics[3].scope = ScopeKind::Terminal;
         assert_eq!(schema.check(), Err(SchemaError::StockScope));

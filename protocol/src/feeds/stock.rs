@@ -24,8 +24,6 @@ use crate::wire;
 pub(crate) const ITEMS: &str = "stock_items.1";
 pub(crate) const MOVEMENTS: &str = "stock_movements.1";
 pub(crate) const COUNTS: &str = "stock_counts.1";
-/// Every table of the read model.
-pub(crate) const TABLES: [&str; 3] = [ITEMS, MOVEMENTS, COUNTS];
 
 /// Lines of one entry: the largest basket, many times over.
 pub const MOVEMENTS_MAX: usize = 1000;

@@ -9,18 +9,15 @@ use std::ops::ControlFlow;
 
 use crate::BadRow;
 
+/// What a scan hands each row to, key and value.
+pub type Each<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Reads rows: within a transaction, or a snapshot of what was committed last.
 pub trait Read {
     fn get(&self, table: &'static str, key: &[u8]) -> Option<Vec<u8>>;
 
     /// The rows of the keys from `from` to before `to`, in order, until `each` has had enough.
-    fn scan(
-        &self,
-        table: &'static str,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    );
+    fn scan(&self, table: &'static str, from: &[u8], to: &[u8], each: &mut Each<'_>);
 
     /// A row does not read: nothing may be committed any more.
     fn fail(&self, why: BadRow);
@@ -108,13 +105,7 @@ impl Read for Memory {
         self.0.get(&(table, key.to_vec())).cloned()
     }
 
-    fn scan(
-        &self,
-        table: &'static str,
-        from: &[u8],
-        to: &[u8],
-        each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) {
+    fn scan(&self, table: &'static str, from: &[u8], to: &[u8], each: &mut Each<'_>) {
         for ((_, key), value) in self.0.range((table, from.to_vec())..(table, to.to_vec())) {
             if each(key, value).is_break() {
                 return;

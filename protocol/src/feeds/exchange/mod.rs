@@ -53,6 +53,8 @@ const LONG: u64 = 256;
 pub(crate) trait Policy<S> {
     /// Its certificate entitles it to the feed.
     fn may_have(&self, side: S, feed: &FeedId) -> bool;
+    /// It is to know how far the feed is here.
+    fn tells(&self, side: S, feed: &Feed) -> bool;
     /// It should have what is new at once, and from here.
     fn pushes(&self, side: S, feed: &FeedId) -> bool;
     /// It is asked to keep a copy.
@@ -108,7 +110,7 @@ impl<S: Copy + Ord> Exchange<S> {
         self.down(side);
         let mut new = Side::new(now);
         for (number, feed) in ledger.feeds() {
-            if feed.last > 0 && policy.may_have(side, &feed.id) {
+            if feed.last > 0 && policy.may_have(side, &feed.id) && policy.tells(side, feed) {
                 new.untold.insert(number);
             }
         }
@@ -134,11 +136,6 @@ impl<S: Copy + Ord> Exchange<S> {
         theirs.map_or(0, |theirs| theirs.last)
     }
 
-    /// The side that wrote the feed wants a copy kept here.
-    pub(crate) fn is_to_keep(&self, feed: FeedNo) -> bool {
-        self.sides.values().any(|side| side.theirs.get(&feed).is_some_and(|theirs| theirs.keep))
-    }
-
     pub(crate) fn hear_have(
         &mut self,
         now: Instant,
@@ -151,6 +148,9 @@ impl<S: Copy + Ord> Exchange<S> {
         let Have { first, last, keep, acked, .. } = *have;
         heard.theirs.insert(number, Theirs { first, last, acked, keep });
         heard.confirm(number, last);
+        if acked < ledger.feed(number).acked_in(ledger.generation()) {
+            heard.acks.insert(number);
+        }
         if ledger.feed(number).last < last {
             self.lacking.entry(number).or_insert(now);
         }
@@ -234,7 +234,7 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// What this machine wants has changed, or whom it serves: everything is told again, and looked at.
+    /// What this machine wants has changed, or whom it serves: all is looked at again.
     pub(crate) fn rethink(&mut self, now: Instant, ledger: &Ledger, policy: &impl Policy<S>) {
         for (side, state) in &mut self.sides {
             for (number, theirs) in &state.theirs {
@@ -243,10 +243,19 @@ impl<S: Copy + Ord> Exchange<S> {
                 }
             }
             for (number, feed) in ledger.feeds().filter(|(_, feed)| feed.last > 0) {
-                if policy.keeps(*side, &feed.id) || policy.pushes(*side, &feed.id) {
+                let kept = state.told_to_keep.contains(&number) != policy.keeps(*side, &feed.id);
+                let untold = !state.sent.contains_key(&number) && policy.tells(*side, feed);
+                if kept || untold {
                     state.untold.insert(number);
                 }
             }
+        }
+    }
+
+    /// HQ was restored from a backup: what it knew of the feeds it may have lost.
+    pub(crate) fn forget(&mut self, side: S) {
+        if let Some(state) = self.sides.get_mut(&side) {
+            state.forget();
         }
     }
 

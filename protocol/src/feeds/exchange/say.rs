@@ -33,11 +33,13 @@ impl<S: Copy + Ord> Exchange<S> {
         for (side, state) in &mut self.sides {
             let mut asks = asks.remove(side).unwrap_or_default();
             loop {
-                let mut frame = FeedFrame::default();
-                frame.ask = some(take(&mut asks, FEEDS_MAX));
-                frame.lacks = some(take(&mut state.lacks, FEEDS_MAX));
-                frame.acks = some(acks(state, storage, ledger));
-                frame.batch = batch(state, storage, ledger);
+                let mut frame = FeedFrame {
+                    ask: some(take(&mut asks, FEEDS_MAX)),
+                    lacks: some(take(&mut state.lacks, FEEDS_MAX)),
+                    acks: some(acks(state, storage)),
+                    batch: batch(state, storage, ledger),
+                    ..FeedFrame::default()
+                };
                 if state.tell_at <= now && !state.untold.is_empty() {
                     frame.have = some(haves(*side, state, ledger, policy));
                     if state.untold.is_empty() {
@@ -63,12 +65,20 @@ fn haves<S: Copy + Ord>(
     let mut haves = Vec::new();
     while let Some(number) = state.untold.pop_first() {
         let feed = ledger.feed(number);
-        if feed.last > 0 && policy.may_have(side, &feed.id) {
+        // Of what has been trimmed nobody can be given anything.
+        let is_here = feed.first <= feed.last && feed.last > 0;
+        if is_here && policy.may_have(side, &feed.id) {
+            let keep = policy.keeps(side, &feed.id);
+            if keep {
+                state.told_to_keep.insert(number);
+            } else {
+                state.told_to_keep.remove(&number);
+            }
             haves.push(Have {
                 feed: feed.id.clone(),
                 first: feed.first,
                 last: feed.last,
-                keep: policy.keeps(side, &feed.id),
+                keep,
                 acked: feed.acked_in(ledger.generation()),
             });
         }
@@ -79,15 +89,11 @@ fn haves<S: Copy + Ord>(
     haves
 }
 
-fn acks(
-    state: &mut Side,
-    storage: &dyn Read,
-    ledger: &Ledger,
-) -> Vec<storemesh_keys::HqSigned<crate::feeds::Ack>> {
+fn acks(state: &mut Side, storage: &dyn Read) -> Vec<storemesh_keys::HqSigned<crate::feeds::Ack>> {
     let mut acks = Vec::new();
     while acks.len() < ACKS_MAX {
         let Some(number) = state.acks.pop_first() else { break };
-        acks.extend(ledger.ack_of(storage, number));
+        acks.extend(Ledger::ack_of(storage, number));
     }
     acks
 }

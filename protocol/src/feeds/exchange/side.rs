@@ -21,6 +21,8 @@ pub(super) struct Side {
     in_flight: BTreeMap<FeedNo, VecDeque<(u64, usize)>>,
     pub(super) in_flight_bytes: usize,
     pub(super) untold: BTreeSet<FeedNo>,
+    /// It was asked to keep copies of these.
+    pub(super) told_to_keep: BTreeSet<FeedNo>,
     /// Not told before.
     pub(super) tell_at: Instant,
     pub(super) acks: BTreeSet<FeedNo>,
@@ -41,6 +43,7 @@ impl Side {
             in_flight: BTreeMap::new(),
             in_flight_bytes: 0,
             untold: BTreeSet::new(),
+            told_to_keep: BTreeSet::new(),
             tell_at: now,
             acks: BTreeSet::new(),
             lacks: Vec::new(),
@@ -79,6 +82,14 @@ impl Side {
             self.in_flight_bytes -= bytes;
         }
         self.sent.insert(feed, seq);
+    }
+
+    /// Nothing is known of what it has.
+    pub(super) fn forget(&mut self) {
+        self.theirs.clear();
+        self.sent.clear();
+        self.in_flight.clear();
+        self.in_flight_bytes = 0;
     }
 
     pub(super) fn is_resting(&self, now: Instant, feed: FeedNo) -> bool {

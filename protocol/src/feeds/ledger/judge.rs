@@ -1,7 +1,5 @@
 //! Whether an entry counts: by its own words, and the certificate and schema that it names.
 
-use storemesh_keys::Name;
-
 use super::{Ledger, Refused};
 use crate::feeds::{
     Author, CONTROL, Control, Header, PAYLOAD_MAX, Scope, TopicKind, Writers, stock,
@@ -62,11 +60,6 @@ impl Ledger {
             TopicKind::Journal => true,
             TopicKind::Stock => stock::Record::decode(payload).is_ok(),
         })
-    }
-
-    /// What the newest schema says of a topic.
-    pub(crate) fn kind(&self, topic: &Name) -> Option<TopicKind> {
-        self.schemas.values().rev().find_map(|schema| schema.topic(topic)).map(|rule| rule.kind)
     }
 }
 

@@ -27,7 +27,7 @@ use minicbor::{Decode, Encode};
 use storemesh_keys::{Certificate, OnlineKey, Timestamp, Trust, Verified};
 
 pub(crate) use self::{
-    rows::{Given, TRIM_MAX},
+    rows::TRIM_MAX,
     take::{Refused, Taken},
 };
 use super::{
@@ -42,8 +42,6 @@ pub(crate) const ACKS: &str = "acks.1";
 pub(crate) const CERTIFICATES: &str = "certificates.1";
 pub(crate) const ONLINE: &str = "online.1";
 pub(crate) const FORKS: &str = "forks.1";
-/// Every table a ledger keeps.
-pub(crate) const TABLES: [&str; 6] = [FEEDS, ENTRIES, ACKS, CERTIFICATES, ONLINE, FORKS];
 
 /// Feeds of one author that are kept in mind: a start a day on five topics for two years.
 const FEEDS_PER_AUTHOR_MAX: usize = 4096;

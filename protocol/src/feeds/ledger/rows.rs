@@ -73,7 +73,7 @@ impl Ledger {
     }
 
     /// HQ's newest word on a feed, to be passed on.
-    pub(crate) fn ack_of(&self, storage: &dyn Read, number: FeedNo) -> Option<HqSigned<Ack>> {
+    pub(crate) fn ack_of(storage: &dyn Read, number: FeedNo) -> Option<HqSigned<Ack>> {
         row(storage, ACKS, &number.key())
     }
 
@@ -104,7 +104,7 @@ impl Ledger {
         storage: &mut dyn Storage,
         number: FeedNo,
         seq: u64,
-        hash: HeaderHash,
+        hash: Option<HeaderHash>,
     ) {
         if self.keeps == Keeps::WhatHqLacks {
             while self.trim(storage, number, seq) == TRIM_MAX {}
@@ -114,7 +114,7 @@ impl Ledger {
             feed.first = seq + 1;
         }
         feed.last = seq;
-        feed.hash = Some(hash);
+        feed.hash = hash;
         self.dirty.insert(number);
     }
 

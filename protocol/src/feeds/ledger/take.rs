@@ -205,16 +205,17 @@ impl Ledger {
             };
         }
         if header.seq == feed.last + 1 {
-            let first = header.seq == 1;
-            return if first || header.previous == feed.hash {
-                Ok(number)
-            } else {
-                Err(Refused::Unlinked)
+            let linked = match header.seq {
+                1 => self.follows(storage, header, &id),
+                _ => header.previous == feed.hash,
             };
+            return if linked { Ok(number) } else { Err(Refused::Unlinked) };
         }
         let gap = Refused::Gap { seq: header.seq, last: feed.last };
-        let base = bases.get(&id).filter(|base| self.stands_in(base, header, feed)).ok_or(gap)?;
-        self.skip_to(storage, number, header.seq - 1, base.hash);
+        if !bases.get(&id).is_some_and(|base| self.stands_in(base, header, feed)) {
+            return Err(gap);
+        }
+        self.skip_to(storage, number, header.seq - 1, header.previous);
         Ok(number)
     }
 
@@ -267,7 +268,7 @@ impl Ledger {
         let key = number.entry(seq);
         match (verdict, bytes) {
             (Verdict::Counts | Verdict::VoidAsItIs, Some(bytes)) => {
-                storage.put(ENTRIES, &key, bytes)
+                storage.put(ENTRIES, &key, bytes);
             }
             (Verdict::Counts | Verdict::VoidAsItIs, None) => {
                 put(storage, ENTRIES, &key, &proven.to_entry());
@@ -303,7 +304,7 @@ impl Ledger {
     }
 
     /// The proof that ended an author.
-    pub(crate) fn fork_of(&self, storage: &dyn Storage, author: Author) -> Option<Fork> {
+    pub(crate) fn fork_of(storage: &dyn Storage, author: Author) -> Option<Fork> {
         row(storage, FORKS, author.as_bytes())
     }
 

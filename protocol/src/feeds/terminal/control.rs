@@ -83,6 +83,7 @@ impl TerminalFeeds {
         self.ledger.raise_generation(generation);
         self.roles.generation = generation;
         // What the lost HQ had acknowledged is offered again.
+        self.exchange.forget(crate::terminal::Source::Hq);
         self.rethink = true;
         if !first {
             outputs.push(Output::Event(Event::Generation(generation)));

@@ -10,7 +10,7 @@ use crate::{
     feeds::{
         Ack, FeedId, Storage,
         exchange::Policy as _,
-        ledger::{FeedNo, Refused},
+        ledger::{FeedNo, Ledger, Refused},
     },
     terminal::Source,
     wire::{
@@ -128,7 +128,7 @@ impl TerminalFeeds {
         let (roles, full) = (&self.roles, self.full);
         let is_ours = |header: &crate::feeds::Header| {
             let feed = header.feed();
-            let ours = roles.may_have(from, &feed);
+            let ours = roles.may_have(from, &feed) && !roles.is_being_written(&feed);
             // A full disk has room for what HQ orders, and for nothing else that is new.
             let room = !full || super::roles::is_control(&feed);
             place = Some((feed, header.seq));
@@ -140,7 +140,7 @@ impl TerminalFeeds {
                 if let Refused::Forked(number) = why {
                     let author = self.ledger.feed(number).id.author;
                     outputs.push(Output::Event(Event::Forked(author)));
-                    self.evidence.forks.extend(self.ledger.fork_of(storage, author));
+                    self.evidence.forks.extend(Ledger::fork_of(storage, author));
                 }
                 let number = place.and_then(|(feed, seq)| Some((self.ledger.number(&feed)?, seq)));
                 self.refused(now, from, number, &why, full);
@@ -160,16 +160,14 @@ impl TerminalFeeds {
         full: bool,
     ) {
         let Some((number, seq)) = place else { return };
-        match why {
-            // It has it, and so have we.
-            Refused::Known => self.exchange.taken(now, from, number, seq),
-            Refused::Gap { .. } => self.exchange.refused(now, from, number, seq, false),
-            why => {
-                let rest =
-                    full || why.is_the_senders_fault() || matches!(why, Refused::Later { .. });
-                self.exchange.refused(now, from, number, seq, rest);
-            }
+        // It has it, and so have we.
+        if *why == Refused::Known {
+            self.exchange.taken(now, from, number, seq);
+            return;
         }
+        let later = matches!(why, Refused::Later { .. });
+        let rest = full || later || why.is_the_senders_fault();
+        self.exchange.refused(now, from, number, seq, rest);
     }
 
     /// The number of a feed that somebody tells of, if it is for this terminal.

@@ -53,6 +53,11 @@ impl Roles {
         Some(neighbour) != self.gateway && before < self.copies
     }
 
+    /// This terminal is writing it, and nobody else can be.
+    pub(super) fn is_being_written(&self, feed: &FeedId) -> bool {
+        self.is_own(feed) && feed.boot == self.boot
+    }
+
     fn is_own(&self, feed: &FeedId) -> bool {
         feed.author == Author::terminal(self.me)
     }
@@ -65,6 +70,14 @@ impl Policy<Source> for Roles {
             Scope::Region(_) => false,
             Scope::Store(store) => *store == self.store,
             Scope::Terminal(_) => true,
+        }
+    }
+
+    fn tells(&self, side: Source, feed: &Feed) -> bool {
+        match side {
+            // What HQ has acknowledged it knows better; of its own word it may have lost some.
+            Source::Hq => is_control(&feed.id) || feed.acked_in(self.generation) < feed.last,
+            Source::Neighbour(_) => true,
         }
     }
 
@@ -92,7 +105,7 @@ impl Policy<Source> for Roles {
 
     fn wants(&self, side: Source, feed: &Feed, theirs: &Theirs) -> Wants {
         // Nobody has more than this terminal of what it is writing.
-        if !self.may_have(side, &feed.id) || (self.is_own(&feed.id) && feed.id.boot == self.boot) {
+        if !self.may_have(side, &feed.id) || self.is_being_written(&feed.id) {
             return Wants::No;
         }
         let whole = feed.last + 1;
