@@ -7,7 +7,7 @@ use rand_chacha::{
     rand_core::{Rng as _, SeedableRng as _},
 };
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Chance(ChaCha8Rng);
 
 impl Chance {

@@ -5,7 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{Parser, Subcommand};
 use storemesh_host::exit;
 
-use crate::{demo, figures, live::tie, run};
+use crate::{demo, figures, live::tie, power_cuts, run};
 
 /// Runs and rehearses a storemesh chain on this machine
 #[derive(Debug, Parser)]
@@ -20,6 +20,7 @@ enum Command {
     Demo(demo::Args),
     Run(run::Args),
     Figures(figures::Args),
+    PowerCuts(power_cuts::Args),
     /// Runs a command that ends when stdin does
     #[command(name = tie::COMMAND, hide = true)]
     Tied {
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => exit::main_with(|| demo::run(&args)),
         Command::Run(args) => exit::main_with(|| run::run(&args)),
         Command::Figures(args) => exit::main_with(|| figures::run(&args)),
+        Command::PowerCuts(args) => exit::main_with(|| power_cuts::run(&args)),
         Command::Tied { command } => tie::watch(&command),
     }
 }

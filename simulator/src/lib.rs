@@ -13,6 +13,8 @@ mod chance;
 pub mod run;
 pub mod world;
 
+pub mod power_cuts;
+
 pub mod figures;
 
 pub mod cli;
