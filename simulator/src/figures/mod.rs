@@ -21,6 +21,8 @@ mod kill_resume;
 
 mod join;
 
+mod power_cuts;
+
 mod harness;
 mod report;
 
@@ -47,6 +49,7 @@ const FAMILIES: &[&Family] = &[
     &failover::DROP,
     &failover::REFETCHED,
     &kill_resume::KILL_RESUME,
+    &power_cuts::POWER_CUTS,
 ];
 
 /// In the source tree.
