@@ -14,6 +14,9 @@ mod schema;
 mod storage;
 pub mod terminal;
 
+#[cfg(test)]
+mod samples;
+
 pub mod stock;
 
 pub use ack::Ack;

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use storemesh_keys::{Certificate, PeerId, Roles as CertificateRoles, SecretKey, Timestamp, Trust};
+use storemesh_keys::PeerId;
 
 use super::*;
 use crate::{
     feeds::{
-        CONTROL, Control, Header, PayloadHash, Schema, Scope, Topic, entry::Proven, storage::Memory,
+        CONTROL, Control, Header, PayloadHash, Schema, Scope, Topic,
+        entry::Proven,
+        samples::{certificate, key, peer, trust},
+        storage::Memory,
     },
     fixtures::{name, signer},
 };
@@ -29,31 +32,9 @@ struct Table {
     received: BTreeMap<usize, usize>,
 }
 
-fn key(n: usize) -> SecretKey {
-    SecretKey::from_seed([u8::try_from(n).unwrap() + 10; 32])
-}
-
-fn peer(n: usize) -> PeerId {
-    key(n).peer_id()
-}
-
-fn trust() -> Trust {
-    Trust { chain: signer().described().chain, generation_min: 0 }
-}
-
 fn setup(n: usize, boot: u64) -> Setup {
-    let certificate = signer().sign(&Certificate {
-        chain: trust().chain,
-        serial: n as u64,
-        peer: peer(n),
-        door: None,
-        name: name(&format!("till-{n}")),
-        store: name("s1"),
-        roles: CertificateRoles::TERMINAL,
-        from: Timestamp(0),
-        until: Timestamp(u64::MAX),
-    });
-    Setup { key: key(n), boot: Boot(boot), certificate: certificate.into_signed(), trust: trust() }
+    let certificate = certificate(n, "s1");
+    Setup { key: key(n), boot: Boot(boot), certificate, trust: trust() }
 }
 
 /// HQ's control feed: each of these in turn.

@@ -11,6 +11,9 @@
 //! Quantities are thousandths, so that what is weighed is counted exactly. The read model is rows in
 //! storage, written in the transaction that takes the entry: each is applied once.
 
+#[cfg(test)]
+mod tests;
+
 use minicbor::{Decode, Encode};
 use storemesh_keys::Name;
 
