@@ -184,7 +184,7 @@ fn what_its_schema_does_not_allow_is_void_and_the_feed_goes_on() {
 fn a_void_entry_is_given_on_without_its_payload_and_judged_alike() {
     let (mut here, mut there) = (Desk::new(), Desk::new());
     let mut pen = Pen::of(0, "cash");
-    let number = here.take(&pen.bytes(&[0; 17_000])).unwrap().feed;
+    let number = here.take(&pen.bytes(&vec![0; 17_000])).unwrap().feed;
     let given = here.ledger.give(&here.storage, number, (1, 1), 1 << 20, 10);
     assert!(given.bytes < 1000);
     assert!(!there.take(&given.entries[0]).unwrap().counts);

@@ -195,8 +195,9 @@ proptest! {
         }
         for to in 0..3 {
             for from in 0..3 {
-                for next in heard[to][from]..written[from].len() {
-                    models[to].apply(from, next as u64 + 1, &written[from][next]);
+                let records = (1..).zip(&written[from]).skip(heard[to][from]);
+                for (seq, record) in records {
+                    models[to].apply(from, seq, record);
                 }
             }
         }
