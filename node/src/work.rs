@@ -105,8 +105,8 @@ fn do_as_asked(disk: &Disk, job: DiskJob) -> Option<DiskAnswer> {
             let manifest = disk.read_manifest(&release).map(Arc::new);
             return Some(DiskAnswer::ManifestRead { release: release.id, manifest });
         }
-        DiskJob::Measure { release, manifest } => {
-            let room = disk.measure(&release, manifest.as_ref());
+        DiskJob::Measure { release, manifest, previous } => {
+            let room = disk.measure(&release, manifest.as_ref(), previous.as_ref());
             return Some(DiskAnswer::Measured { release: release.id, room });
         }
         DiskJob::Stage { release, manifest } => {

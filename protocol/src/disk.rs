@@ -19,10 +19,10 @@ pub enum DiskJob {
     Check { list: ListId, chunks: Arc<[ChunkRef]> },
     /// All pieces of the release's manifest are on disk: read it.
     ReadManifest { release: ReleaseHead },
-    /// Say what room the release takes and what there is; of its manifest nothing is known where its
-    /// own pieces found no room.
-    Measure { release: ReleaseHead, manifest: Option<Arc<Manifest>> },
-    /// Remove this release: it is the one before the running one, and its room is needed.
+    /// Say what room the release takes and what there is, and what `previous` takes that might be
+    /// given up for it. Of its manifest nothing is known where its own pieces found no room.
+    Measure { release: ReleaseHead, manifest: Option<Arc<Manifest>>, previous: Option<ReleaseHead> },
+    /// Remove this release: it was measured as the previous one, and its room is needed.
     GiveUp { release: ReleaseHead },
     /// Lay out the tree, and fill in what the disk already holds. From now on fetched
     /// chunks of this release are also written into the tree.

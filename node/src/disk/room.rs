@@ -6,7 +6,7 @@
 //! then on nothing more is needed: the tree's room is reserved, and a chunk that finds no room in the
 //! cache goes into the tree alone.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use storemesh_protocol::{
     content::{Kind, Manifest, ReleaseHead},
@@ -33,6 +33,7 @@ impl Disk {
         &self,
         head: &ReleaseHead,
         manifest: Option<&Arc<Manifest>>,
+        previous: Option<&ReleaseHead>,
     ) -> Result<Room, String> {
         let _turn = self.turn.lock().expect(NO_PANIC);
         let free = tree::free_bytes(&self.releases)
@@ -49,18 +50,31 @@ impl Disk {
             },
             quota: self.limits.quota_bytes,
             garbage: self.garbage_in_turn().iter().map(|garbage| garbage.bytes).sum(),
-            previous: self.previous(&product).map_or(0, |tree| tree::bytes(&tree)),
+            previous: previous.map_or(0, |previous| self.would_free(previous)),
         })
     }
 
-    /// Removes the release before the running one; what cannot be removed is told.
+    /// Removes a release that does not run; what cannot be removed is told.
     pub(crate) fn give_up(&self, head: &ReleaseHead) {
         let _turn = self.turn.lock().expect(NO_PANIC);
-        let product = Product::of(&self.releases, head);
-        if product.current() == Some(product.tree(head)) {
-            return;
+        if !self.runs(head) {
+            self.remove_standing(|standing| standing.head.id == head.id);
         }
-        self.remove_standing(|standing| standing.head.id == head.id);
+    }
+
+    /// What [`Self::give_up`] makes room for.
+    fn would_free(&self, head: &ReleaseHead) -> u64 {
+        if self.runs(head) {
+            return 0;
+        }
+        let trees = self.trees();
+        let goes = trees.standing.iter().filter(|standing| standing.head.id == head.id);
+        goes.map(|standing| tree::bytes(&standing.tree)).sum()
+    }
+
+    fn runs(&self, head: &ReleaseHead) -> bool {
+        let product = Product::of(&self.releases, head);
+        product.current() == Some(product.tree(head))
     }
 
     fn needed(
@@ -94,16 +108,6 @@ impl Disk {
                 && !standing.iter().any(|standing| standing.lists(&chunk.id))
         });
         lacking.map(|chunk| u64::from(chunk.stored)).sum()
-    }
-
-    /// Where the product's release before the running one stands.
-    fn previous(&self, product: &Product) -> Option<PathBuf> {
-        let current = product.current()?;
-        let trees = self.trees();
-        let mut of_product = trees.standing.iter().map(|standing| &standing.tree);
-        of_product
-            .find(|tree| tree.parent() == Some(product.folder()) && **tree != current)
-            .cloned()
     }
 
     /// Whether the cache may take so much more; what has a place in a tree does without it.

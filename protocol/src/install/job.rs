@@ -65,11 +65,6 @@ impl Job {
         [Some(self.pieces), self.content].into_iter().flatten()
     }
 
-    pub(super) fn measure(&self, outputs: &mut Vec<Output>) {
-        let (release, manifest) = (self.release.clone(), self.manifest.clone());
-        outputs.push(Output::Disk(DiskJob::Measure { release, manifest }));
-    }
-
     pub(super) fn stage(&mut self, outputs: &mut Vec<Output>) {
         self.phase = Phase::Staging;
         (self.note, self.lacking, self.retry_at) = (None, None, Instant::NEVER);

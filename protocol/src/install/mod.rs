@@ -92,7 +92,7 @@ impl Installer {
                     };
                     if job.phase == Phase::NoRoom {
                         job.retry_at = now + LOOK_FOR_ROOM;
-                        job.measure(&mut outputs);
+                        product.measure(&mut outputs);
                     } else {
                         product.job = None;
                         product.begin(now, &mut outputs);
@@ -191,12 +191,13 @@ impl Installer {
             }
             DiskAnswer::Checked { list, have } => self.checked(&list, have, outputs),
             DiskAnswer::ManifestRead { release, manifest } => {
-                let Some(job) = self.job(&release, Phase::Manifest) else { return };
+                let Some(product) = self.product(&release, Phase::Manifest) else { return };
+                let job = product.job.as_mut().expect("it is at that");
                 match manifest {
                     Ok(manifest) => {
                         job.phase = Phase::Staging;
                         job.manifest = Some(manifest);
-                        job.measure(outputs);
+                        product.measure(outputs);
                     }
                     Err(why) => job.fail(now, why, outputs),
                 }
@@ -247,6 +248,7 @@ impl Installer {
     ) {
         let of = |p: &&mut Product| p.job.as_ref().is_some_and(|job| job.release.id == *release);
         let Some(product) = self.products.values_mut().find(of) else { return };
+        let spare = product.spare().is_some();
         let measures = |job: &&mut Job| matches!(job.phase, Phase::Staging | Phase::NoRoom);
         let Some(job) = product.job.as_mut().filter(measures) else { return };
         let room = match room {
@@ -270,24 +272,27 @@ impl Installer {
         if job.made_room == MadeRoom::Nothing && room.garbage > 0 {
             job.made_room = MadeRoom::Swept;
             outputs.push(Output::Disk(DiskJob::Sweep));
-            job.measure(outputs);
+            product.measure(outputs);
             return;
         }
         // It would go at the switch anyhow; till then it is what one could go back to, so it is
         // given up for nothing less than the new release's coming at all.
         let enough = lacking.bytes <= room.previous && job.made_room != MadeRoom::GaveUpPrevious;
-        let other = |previous: &mut Standing| previous.release.id != *release;
-        if enough && let Some(previous) = product.previous.take_if(other) {
+        if spare
+            && enough
+            && let Some(previous) = product.previous.take()
+        {
             job.made_room = MadeRoom::GaveUpPrevious;
             let lists = previous.lists.each_ref().map(|chunks| list_id(chunks));
-            outputs.push(Output::Disk(DiskJob::GiveUp { release: previous.release }));
-            job.measure(outputs);
+            let release = previous.release;
+            outputs.push(Output::Disk(DiskJob::GiveUp { release }));
+            product.measure(outputs);
             self.drop_unless_standing(lists.into_iter(), outputs);
             return;
         }
         // What would go for it anyway need not be made room for.
-        let lacking = room.without_previous().lacking().unwrap_or(lacking);
-        job.no_room(now, Some(lacking), outputs);
+        let without = spare.then(|| room.without_previous().lacking()).flatten();
+        job.no_room(now, Some(without.unwrap_or(lacking)), outputs);
     }
 
     /// Fetching on would only be fetching again.
@@ -381,7 +386,12 @@ impl Installer {
     }
 
     fn job(&mut self, release: &ReleaseId, phase: Phase) -> Option<&mut Job> {
-        let mut jobs = self.products.values_mut().filter_map(|product| product.job.as_mut());
-        jobs.find(|job| job.release.id == *release && job.phase == phase)
+        self.product(release, phase)?.job.as_mut()
+    }
+
+    /// The product whose job is for this release, and that far.
+    fn product(&mut self, release: &ReleaseId, phase: Phase) -> Option<&mut Product> {
+        let at = |job: &Job| job.release.id == *release && job.phase == phase;
+        self.products.values_mut().find(|product| product.job.as_ref().is_some_and(at))
     }
 }

@@ -69,6 +69,21 @@ impl Product {
         self.job = Some(Job::new(now, release, pieces));
     }
 
+    /// Asks what room there is for the release on its way.
+    pub(super) fn measure(&self, outputs: &mut Vec<Output>) {
+        let Some(job) = &self.job else { return };
+        let (release, manifest) = (job.release.clone(), job.manifest.clone());
+        let previous = self.spare().cloned();
+        outputs.push(Output::Disk(DiskJob::Measure { release, manifest, previous }));
+    }
+
+    /// The release before the running one, where it could be given up for the one on its way.
+    pub(super) fn spare(&self) -> Option<&ReleaseHead> {
+        let previous = self.previous.as_ref().map(|standing| &standing.release);
+        let comes = self.job.as_ref().map(|job| job.release.id);
+        previous.filter(|previous| Some(previous.id) != comes)
+    }
+
     /// Whether a release of it that stands or is on its way has this list.
     pub(super) fn has(&self, list: ListId) -> bool {
         let standing = self.running.iter().chain(&self.previous);

@@ -22,7 +22,7 @@ pub struct Room {
     pub quota: Option<u64>,
     /// Of `used`, what nobody needs.
     pub garbage: u64,
-    /// Of `used`, what the product's release before the running one takes.
+    /// Of `used`, what the release takes that might be given up; nothing where there is none.
     pub previous: u64,
 }
 
@@ -43,7 +43,7 @@ pub enum Limit {
 }
 
 impl Room {
-    /// As it would be with the release before the running one given up.
+    /// As it would be with that release given up.
     pub(super) fn without_previous(&self) -> Self {
         let Self { previous, .. } = *self;
         Self {

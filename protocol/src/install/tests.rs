@@ -161,7 +161,12 @@ fn at_the_measure() -> (Installer, Verified<Wanted>, Arc<Manifest>) {
         release: wanted.release.id,
         manifest: Ok(manifest.clone()),
     });
-    assert!(matches!(installer.handle(NOW, read)[..], [Output::Disk(DiskJob::Measure { .. })]));
+    let outputs = installer.handle(NOW, read);
+    let [Output::Disk(DiskJob::Measure { previous, .. })] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+    let previous = previous.as_ref().map(|release| &release.version);
+    assert_eq!(previous, Some(&name("0")), "what is measured is what is given up");
     (installer, wanted, manifest)
 }
 
@@ -255,12 +260,38 @@ fn the_release_before_is_not_given_up_when_it_is_the_one_that_is_wanted() {
     let (mut installer, wanted, manifest) = at_the_measure();
     let (mut before, id) = (wanted.release.clone(), wanted.release.id);
     before.version = name("0");
-    _ = installer.handle(
-        NOW,
-        Input::Disk(DiskAnswer::Standing { release: before, manifest, current: false }),
-    );
+    let standing = DiskAnswer::Standing { release: before, manifest, current: false };
+    _ = installer.handle(NOW, Input::Disk(standing));
     let outputs = measured(&mut installer, NOW, id, Room { free: 120, previous: 99, ..ROOMY });
     assert!(matches!(outputs[..], [Output::Event(Event::NoRoom { .. })]), "{outputs:?}");
+    let outputs = installer.handle(NOW + LOOK_FOR_ROOM, Input::Tick);
+    assert!(
+        matches!(outputs[..], [Output::Disk(DiskJob::Measure { previous: None, .. })]),
+        "{outputs:?}"
+    );
+}
+
+#[test]
+fn what_would_go_anyway_need_not_be_made_room_for_and_nothing_else_is_left_out() {
+    let short = Room { free: 120, previous: 20, ..ROOMY };
+    let (mut installer, wanted, _) = at_the_measure();
+    _ = measured(&mut installer, NOW, wanted.release.id, short);
+    assert_eq!(job(&installer).lacking.unwrap().bytes, 10);
+
+    let (mut installer, wanted, manifest) = at_the_measure();
+    let (release, id) = (wanted.release.clone(), wanted.release.id);
+    let standing = DiskAnswer::Standing { release, manifest, current: false };
+    _ = installer.handle(NOW, Input::Disk(standing));
+    _ = measured(&mut installer, NOW, id, short);
+    assert_eq!(job(&installer).lacking.unwrap().bytes, 30, "it is the one that is wanted");
+
+    let mut installer = running("1");
+    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
+    let list = list_id(&wanted.release.manifest);
+    _ = installer.handle(NOW, Input::Disk(DiskAnswer::Checked { list, have: Bits::new(1) }));
+    _ = installer.handle(NOW, Input::DiskRefuses(DiskError::NoRoom));
+    _ = measured(&mut installer, NOW, id, short);
+    assert_eq!(job(&installer).lacking.unwrap().bytes, 30, "there is none before");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn a_download_waits_for_room_and_once_begun_always_has_it() {
         disk.store(piece, stored).unwrap();
     }
     let ballast = leave(&folder, 1_000_000);
-    let room = disk.measure(&release.head, Some(&release.manifest)).unwrap();
+    let room = disk.measure(&release.head, Some(&release.manifest), None).unwrap();
     assert!(room.free <= 1_000_000 && room.needed > release.head.plain_bytes, "{room:?}");
     // Whoever does not ask meets the end of the disk, and leaves nothing behind.
     for _ in 0..2 {
@@ -84,12 +84,12 @@ fn a_download_waits_for_room_and_once_begun_always_has_it() {
         assert!(matches!(error, StageError::NoRoom), "{error}");
     }
     fs::remove_file(ballast).unwrap();
-    let room = disk.measure(&release.head, Some(&release.manifest)).unwrap();
+    let room = disk.measure(&release.head, Some(&release.manifest), None).unwrap();
     let before = room.free;
     disk.stage(&release.head, release.manifest.clone()).unwrap();
     let took = before - tree::free_bytes(&folder).unwrap();
     assert!(took <= room.needed && room.needed < took + 100_000, "{took} of {room:?}");
-    assert_eq!(disk.measure(&release.head, Some(&release.manifest)).unwrap().needed, 0);
+    assert_eq!(disk.measure(&release.head, Some(&release.manifest), None).unwrap().needed, 0);
 
     // Its room is taken: all of it goes in, also what came compressed and finds no room in the cache.
     leave(&folder, 0);
@@ -101,7 +101,7 @@ fn a_download_waits_for_room_and_once_begun_always_has_it() {
     // Also after a kill: what was reserved is not asked for twice, nor fetched again.
     drop(disk);
     let disk = Disk::open(&folder, Limits::default()).unwrap();
-    assert_eq!(disk.measure(&release.head, Some(&release.manifest)).unwrap().needed, 0);
+    assert_eq!(disk.measure(&release.head, Some(&release.manifest), None).unwrap().needed, 0);
     fs::remove_file(folder.join("ballast")).unwrap();
     leave(&folder, 20_000);
     let have = disk.stage(&release.head, release.manifest.clone()).unwrap();
@@ -141,9 +141,9 @@ fn what_was_given_up_goes_where_its_room_is_needed() {
         disk.store(piece, stored).unwrap();
     }
     disk.stage(&one.head, one.manifest.clone()).unwrap();
-    assert_eq!(disk.measure(&two.head, Some(&two.manifest)).unwrap().garbage, 0);
+    assert_eq!(disk.measure(&two.head, Some(&two.manifest), None).unwrap().garbage, 0);
     disk.abandon(&one.head);
-    let room = disk.measure(&two.head, Some(&two.manifest)).unwrap();
+    let room = disk.measure(&two.head, Some(&two.manifest), None).unwrap();
     assert!(room.free < room.needed && room.needed < room.free + room.garbage, "{room:?}");
     disk.sweep();
     disk.stage(&two.head, two.manifest.clone()).unwrap();

@@ -14,7 +14,7 @@ fn limited(quota_bytes: u64) -> Terminal {
 fn what_is_used_is_what_lies_in_releases_and_chunks() {
     let terminal = limited(1 << 30);
     let release = software("1.0");
-    let measure = || terminal.disk.measure(&release.head, Some(&release.manifest)).unwrap();
+    let measure = || terminal.disk.measure(&release.head, Some(&release.manifest), None).unwrap();
     let empty = measure();
     assert!(empty.used < 100_000 && empty.quota == Some(1 << 30), "{empty:?}");
     terminal.fetch_manifest(&release);
@@ -30,7 +30,7 @@ fn a_release_that_stands_needs_nothing_unless_it_is_damaged() {
     let terminal = Terminal::new();
     let release = software("1.0");
     terminal.install(&release);
-    let measure = || terminal.disk.measure(&release.head, Some(&release.manifest)).unwrap();
+    let measure = || terminal.disk.measure(&release.head, Some(&release.manifest), None).unwrap();
     assert_eq!(measure().needed, 0);
     damage(&terminal.tree(&release).join("bin/till"), 5);
     for (chunk, _) in &release.chunks {
@@ -44,18 +44,21 @@ fn the_release_before_can_be_given_up_and_the_running_one_cannot() {
     let mut terminal = Terminal::new();
     let [one, two, three] = ["1.0", "1.1", "1.2"].map(software);
     terminal.install(&one);
-    let measure =
-        |terminal: &Terminal| terminal.disk.measure(&three.head, Some(&three.manifest)).unwrap();
-    assert_eq!(measure(&terminal).previous, 0, "there is none");
     terminal.install(&two);
-    let room = measure(&terminal);
+    let measure = |terminal: &Terminal, previous: &Release| {
+        let manifest = Some(&three.manifest);
+        terminal.disk.measure(&three.head, manifest, Some(&previous.head)).unwrap()
+    };
+    let room = measure(&terminal, &one);
     assert!(room.previous > one.head.plain_bytes && room.garbage == 0, "{room:?}");
+    assert_eq!(measure(&terminal, &two).previous, 0, "it runs");
+    assert_eq!(measure(&terminal, &three).previous, 0, "it does not stand");
 
     terminal.disk.give_up(&two.head);
     terminal.assert_runs(&two);
     terminal.disk.give_up(&one.head);
     assert!(!terminal.tree(&one).exists());
-    assert_eq!(measure(&terminal).previous, 0);
+    assert_eq!(measure(&terminal, &one).previous, 0);
     terminal.assert_runs(&two);
     terminal.restart();
     assert_eq!(terminal.disk.standing().len(), 1);
@@ -71,6 +74,6 @@ fn many_small_files_need_a_block_each() {
     }
     let release = publisher.publish("1.0");
     terminal.fetch_manifest(&release);
-    let room = terminal.disk.measure(&release.head, Some(&release.manifest)).unwrap();
+    let room = terminal.disk.measure(&release.head, Some(&release.manifest), None).unwrap();
     assert!(room.needed >= 100 * 4096, "{room:?}");
 }

@@ -76,7 +76,7 @@ fn a_release_larger_than_the_disk_needs_more_than_there_is() {
     terminal.fetch_manifest(&release);
     let mut head = release.head.clone();
     head.plain_bytes = 1 << 60;
-    let room = terminal.disk.measure(&head, None).unwrap();
+    let room = terminal.disk.measure(&head, None, None).unwrap();
     assert!(room.needed > 1 << 60 && room.free < room.needed, "{room:?}");
     assert!(!terminal.product().exists());
 }
