@@ -2,12 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use storemesh_keys::Name;
-use storemesh_protocol::{
-    terminal::{
-        Answer as Why, ApartView, FoundBy, GatewayView, Limit, NeighbourRelease, NeighbourView,
-        ReleaseView, State, UplinkView,
-    },
-    wire::mesh::Phase,
+use storemesh_protocol::terminal::{
+    Answer as Why, ApartView, FoundBy, GatewayView, Limit, NeighbourRelease, NeighbourView,
+    ReleaseView, State, UplinkView,
 };
 
 use crate::{cli::VERSION, disk, driver::Look};
@@ -235,7 +232,7 @@ fn release(view: &ReleaseView) -> Release {
         product: view.product.to_string(),
         wanted: view.wanted.as_ref().map(ToString::to_string),
         running: view.running.as_ref().map(ToString::to_string),
-        phase: phase(view.phase).to_owned(),
+        phase: view.phase.to_string(),
         chunks_have: view.chunks_have,
         chunks_total: view.chunks_total,
         bytes_have: view.bytes_have,
@@ -257,22 +254,9 @@ fn peer_release(view: &NeighbourRelease) -> PeerRelease {
     PeerRelease {
         product: view.product.to_string(),
         running: view.running.as_ref().map(ToString::to_string),
-        phase: view.phase.map(|it| phase(it).to_owned()),
+        phase: view.phase.as_ref().map(ToString::to_string),
         chunks_have: view.chunks_have,
         chunks_total: view.chunks_total,
-    }
-}
-
-fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Waiting => "waiting",
-        Phase::Manifest => "manifest",
-        Phase::Staging => "staging",
-        Phase::Fetching => "fetching",
-        Phase::Activating => "activating",
-        Phase::Running => "running",
-        Phase::Failed => "failed",
-        Phase::NoRoom => "no_room",
     }
 }
 

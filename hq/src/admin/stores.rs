@@ -9,10 +9,7 @@ use axum::{
 };
 use storemesh_host::http::Problem;
 use storemesh_keys::{InvitationCode, Name, SecretKey};
-use storemesh_protocol::{
-    hq::{self, Answer, INVITATION_VALID, Order},
-    wire::mesh::Phase,
-};
+use storemesh_protocol::hq::{self, Answer, INVITATION_VALID, Order};
 
 use super::{
     Admin,
@@ -92,7 +89,7 @@ fn rows_of(terminal: &hq::FleetRow) -> Vec<FleetRow> {
         product: Some(product.product.to_string()),
         wanted: product.wanted.as_ref().map(Name::to_string),
         running: product.running.as_ref().map(Name::to_string),
-        phase: Some(phase(product.phase).to_owned()),
+        phase: Some(product.phase.to_string()),
         chunks_have: product.chunks_have,
         chunks_total: product.chunks_total,
         bytes_from_hq: product.bytes_from_hq,
@@ -101,17 +98,4 @@ fn rows_of(terminal: &hq::FleetRow) -> Vec<FleetRow> {
         ..bare.clone()
     };
     terminal.products.iter().map(row).collect()
-}
-
-fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Waiting => "waiting",
-        Phase::Manifest => "manifest",
-        Phase::Staging => "staging",
-        Phase::Fetching => "fetching",
-        Phase::Activating => "activating",
-        Phase::Running => "running",
-        Phase::Failed => "failed",
-        Phase::NoRoom => "no_room",
-    }
 }

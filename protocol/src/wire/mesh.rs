@@ -3,7 +3,7 @@
 //! The first frame either way carries the [`Hello`] and nothing else is answered before it is
 //! accepted. Later frames carry any of the other parts.
 
-use core::net::SocketAddr;
+use core::{fmt, net::SocketAddr};
 use std::time::Duration;
 
 use minicbor::{Decode, Decoder, Encode, decode::Error as Unread};
@@ -241,6 +241,22 @@ pub enum Phase {
     /// There is too little room on its disk, or under its quota; it goes on when there is more.
     #[n(7)]
     NoRoom,
+}
+
+/// As every program says it, to people and to other programs.
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Waiting => "waiting",
+            Self::Manifest => "manifest",
+            Self::Staging => "staging",
+            Self::Fetching => "fetching",
+            Self::Activating => "activating",
+            Self::Running => "running",
+            Self::Failed => "failed",
+            Self::NoRoom => "no_room",
+        })
+    }
 }
 
 /// One that a newer version has reads as waiting: the sender is on its way somehow.
