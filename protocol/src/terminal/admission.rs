@@ -172,10 +172,7 @@ impl Terminal {
         why: String,
         outputs: &mut Vec<Output>,
     ) {
-        self.refusals.add(peer, now, &why, None);
-        outputs.push(Output::Reject { from: Source::Neighbour(peer), why: why.clone() });
-        outputs.push(Output::Close { peer, why });
-        self.disconnected(now, peer, outputs);
+        self.hang_up_on(now, peer, why, outputs);
         self.find(now, finder::Input::Forget(peer), outputs);
     }
 
