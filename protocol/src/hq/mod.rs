@@ -11,6 +11,8 @@ mod link;
 mod order;
 mod registry;
 mod releases;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

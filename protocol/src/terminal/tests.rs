@@ -78,11 +78,16 @@ fn say(to: &mut Terminal, peer: PeerId, frame: &Frame) -> Vec<Output> {
 /// Tills 1 and 2 of a store, who have let each other in.
 fn met() -> (Terminal, Terminal) {
     let (mut one, mut two) = (terminal(1, "s1"), terminal(2, "s1"));
-    let (hello_1, hello_2) = (connect(&mut one, two.me), connect(&mut two, one.me));
-    _ = say(&mut one, two.me, &hello_2);
-    _ = say(&mut two, one.me, &hello_1);
-    assert!(one.is_admitted(&two.me) && two.is_admitted(&one.me));
+    meet(&mut one, &mut two);
     (one, two)
+}
+
+/// The two let each other in.
+fn meet(one: &mut Terminal, two: &mut Terminal) {
+    let (hello_1, hello_2) = (connect(one, two.me), connect(two, one.me));
+    _ = say(one, two.me, &hello_2);
+    _ = say(two, one.me, &hello_1);
+    assert!(one.is_admitted(&two.me) && two.is_admitted(&one.me));
 }
 
 #[test]
@@ -155,4 +160,18 @@ fn a_neighbour_that_sees_more_than_a_store_can_have_is_turned_away() {
     let sees = Some((0..=TERMINALS_MAX).map(|_| seen(key(3).peer_id())).collect());
     let outputs = say(&mut one, two.me, &Frame { sees, ..Frame::default() });
     assert!(outputs.iter().any(|output| matches!(output, Output::Close { .. })), "{outputs:?}");
+}
+
+#[test]
+fn one_of_the_store_is_let_in_beside_a_flood_of_strangers() {
+    let (mut one, mut two) = met();
+    _ = one.handle(NOW, Input::Disconnected { peer: two.me });
+    _ = two.handle(NOW, Input::Disconnected { peer: one.me });
+    let crowded = |n: u8, to: &mut Terminal| {
+        let outputs = to.handle(NOW, Input::Connected { peer: key(n).peer_id(), address: at(n) });
+        outputs.iter().any(|output| matches!(output, Output::Close { .. }))
+    };
+    let let_in = (100..=250).take_while(|n| !crowded(*n, &mut one)).count();
+    assert!(let_in > 0 && crowded(99, &mut one));
+    meet(&mut one, &mut two);
 }

@@ -1,13 +1,14 @@
 //! What the neighbours hear while a release comes.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
-    content::{Bits, Manifest},
+    content::Bits,
     disk::{DiskAnswer, DiskJob},
     fixtures::release,
     install::Room,
+    wire::mesh::Phase,
 };
 
 const ROOMY: Room =
@@ -28,7 +29,7 @@ fn asked(outputs: &[Output]) -> DiskJob {
 
 /// Hears of a release and looks for its pieces, which are all on its disk, up to the question what
 /// room there is.
-fn to_the_measure(one: &mut Terminal, from: PeerId, version: &str) -> Arc<Manifest> {
+fn to_the_measure(one: &mut Terminal, from: PeerId, version: &str) {
     let (wanted, manifest) = release(version);
     let id = wanted.release.id;
     let wanted = Some(wanted.into_signed());
@@ -36,17 +37,16 @@ fn to_the_measure(one: &mut Terminal, from: PeerId, version: &str) -> Arc<Manife
     let DiskJob::Check { list, .. } = asked(&outputs) else { panic!("{outputs:?}") };
     let outputs = answer(one, DiskAnswer::Checked { list, have: Bits::full(1) });
     assert!(matches!(asked(&outputs), DiskJob::ReadManifest { .. }));
-    let read = DiskAnswer::ManifestRead { release: id, manifest: Ok(manifest.clone()) };
+    let read = DiskAnswer::ManifestRead { release: id, manifest: Ok(manifest) };
     let outputs = answer(one, read);
     assert!(matches!(asked(&outputs), DiskJob::Measure { .. }));
-    manifest
 }
 
 #[test]
 fn neighbours_hear_that_a_terminal_has_no_room_and_that_it_has_again() {
     let (mut one, two) = met();
     _ = answer(&mut one, DiskAnswer::Ready);
-    _ = to_the_measure(&mut one, two.me, "2");
+    to_the_measure(&mut one, two.me, "2");
     let id = release("2").0.release.id;
     let said = |outputs: &[Output]| -> Vec<bool> {
         let candidates = frames(outputs).into_iter().filter_map(|frame| frame.candidate);
@@ -59,4 +59,37 @@ fn neighbours_hear_that_a_terminal_has_no_room_and_that_it_has_again() {
     assert_eq!(said(&outputs), [], "that there is room is yet to be seen: {outputs:?}");
     let outputs = answer(&mut one, DiskAnswer::Staged { release: id, have: Ok(Bits::new(1)) });
     assert_eq!(said(&outputs), [false], "{outputs:?}");
+}
+
+#[test]
+fn all_neighbours_hear_what_lasts_and_the_gateway_alone_every_step() {
+    let (mut one, two) = met();
+    let mut three = terminal(3, "s1");
+    meet(&mut one, &mut three);
+    let lease = Some(lease(1, two.me).into_signed());
+    _ = say(&mut one, two.me, &Frame { lease, ..Frame::default() });
+    _ = answer(&mut one, DiskAnswer::Ready);
+    to_the_measure(&mut one, two.me, "2");
+    let id = release("2").0.release.id;
+    let mut now = NOW;
+    // What comes of an answer, a while after the last one, so that the gateway may hear of it.
+    let mut told = |answer| -> BTreeMap<PeerId, Phase> {
+        now = now + Duration::from_secs(1);
+        let outputs = one.handle(now, Input::Disk(answer));
+        let presence = |output: &Output| {
+            let Output::Send { peer, frame } = output else { return None };
+            Some((*peer, wire::decode::<Frame>(frame).unwrap().presence?.products[0].phase))
+        };
+        outputs.iter().filter_map(presence).collect()
+    };
+    let to_both = |phase| BTreeMap::from([(two.me, phase), (three.me, phase)]);
+
+    let short = Room { free: 120, ..ROOMY };
+    let measured = |room| DiskAnswer::Measured { release: id, room: Ok(room) };
+    assert_eq!(told(measured(short)), to_both(Phase::NoRoom));
+    assert_eq!(told(measured(ROOMY)), to_both(Phase::Staging), "it is over");
+    let staged = |have| DiskAnswer::Staged { release: id, have: Ok(have) };
+    assert_eq!(told(staged(Bits::full(1))), BTreeMap::from([(two.me, Phase::Activating)]));
+    let done = DiskAnswer::Activated { release: id, done: Ok(()) };
+    assert_eq!(told(done), to_both(Phase::Running));
 }
