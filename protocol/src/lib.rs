@@ -20,6 +20,7 @@ mod disk;
 mod finder;
 mod gateway;
 mod install;
+mod pace;
 mod presence;
 mod swarm;
 

@@ -11,7 +11,8 @@ use storemesh_keys::{Name, PeerId, Timestamp};
 
 use super::{registry::Terminal, releases::Releases};
 use crate::{
-    BadRow, Rows, Save,
+    BadRow, Instant, Rows, Save,
+    pace::Paces,
     wire::{
         mesh::{PRODUCTS_MAX, Phase, Presence},
         uplink::{ADDRESSES_MAX, Report},
@@ -24,6 +25,7 @@ pub(super) const ADDRESSES: &str = "addresses.1";
 pub(super) struct Fleet {
     seen: BTreeMap<PeerId, Seen>,
     listen: BTreeMap<PeerId, Vec<SocketAddr>>,
+    moves: Paces<Vec<SocketAddr>>,
 }
 
 #[derive(Debug)]
@@ -86,25 +88,51 @@ impl Fleet {
     /// A terminal called and said where it listens.
     pub(super) fn called(
         &mut self,
+        now: Instant,
+        wall: Timestamp,
         peer: PeerId,
         listen: Vec<SocketAddr>,
-        wall: Timestamp,
     ) -> Option<Save> {
         let presence = self.seen.remove(&peer).map(|seen| seen.presence).unwrap_or_default();
         self.seen.insert(peer, Seen { in_store: true, last: wall, presence });
-        self.listens(peer, listen)
+        self.listens(now, peer, listen)
     }
 
-    /// Where a terminal listens from now on; a save when that is news.
-    pub(super) fn listens(&mut self, peer: PeerId, mut listen: Vec<SocketAddr>) -> Option<Save> {
+    /// Where a terminal listens from now on; a save when that is news, and not too fast.
+    pub(super) fn listens(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        mut listen: Vec<SocketAddr>,
+    ) -> Option<Save> {
         listen.truncate(ADDRESSES_MAX);
-        if listen.is_empty() || self.listen.get(&peer) == Some(&listen) {
+        if listen.is_empty() {
             return None;
         }
+        if self.listen.get(&peer) == Some(&listen) {
+            self.moves.forget(&peer);
+            return None;
+        }
+        let listen = self.moves.take(now, peer, listen)?;
+        Some(self.moved(peer, listen))
+    }
+
+    /// The terminals whose addresses came too fast, and count now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(PeerId, Save)> {
+        let due = self.moves.due(now);
+        due.into_iter().map(|(peer, listen)| (peer, self.moved(peer, listen))).collect()
+    }
+
+    /// When [`Fleet::due`] has something to do.
+    pub(super) fn deadline(&self) -> Instant {
+        self.moves.deadline()
+    }
+
+    fn moved(&mut self, peer: PeerId, listen: Vec<SocketAddr>) -> Save {
         let row = Addresses { peer, listen };
         let save = Save::put(ADDRESSES, peer.as_bytes(), &row);
         self.listen.insert(peer, row.listen);
-        Some(save)
+        save
     }
 
     pub(super) fn listen(&self, peer: &PeerId) -> &[SocketAddr] {

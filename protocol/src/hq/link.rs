@@ -80,7 +80,7 @@ impl Hq {
         outputs: &mut Vec<Output>,
     ) -> Result<(), String> {
         if let Some(hello) = frame.hello {
-            self.hello(id, hello, wall, outputs)?;
+            self.hello(now, wall, id, hello, outputs)?;
         }
         let link = self.links.get(&id).expect("a frame is routed by its link");
         let (peer, member) = (link.peer, link.member.clone());
@@ -89,7 +89,7 @@ impl Hq {
         }
         if let Some(Listen { addresses }) = frame.listen {
             let member = member.as_ref().ok_or("said where it listens without a certificate")?;
-            let save = self.fleet.listens(peer, addresses);
+            let save = self.fleet.listens(now, peer, addresses);
             self.tell_moved(&member.store, peer, save, outputs);
         }
         if let Some(enrol) = frame.enrol {
@@ -142,9 +142,10 @@ impl Hq {
 
     fn hello(
         &mut self,
+        now: Instant,
+        wall: Timestamp,
         id: LinkId,
         hello: Hello,
-        wall: Timestamp,
         outputs: &mut Vec<Output>,
     ) -> Result<(), String> {
         let link = self.links.get_mut(&id).expect("a frame is routed by its link");
@@ -181,7 +182,7 @@ impl Hq {
             let link = self.links.get_mut(&id).expect("just looked up");
             link.member = Some(Member { store: store.clone() });
             self.admitted.entry(peer).or_default().insert(id);
-            let save = self.fleet.called(peer, hello.listen, wall);
+            let save = self.fleet.called(now, wall, peer, hello.listen);
             self.tell_moved(&store, peer, save, outputs);
             terminals = self
                 .registry
@@ -202,7 +203,7 @@ impl Hq {
 
     /// A terminal is to be reached elsewhere: those of its store that are connected are told, since
     /// they may have lost it.
-    fn tell_moved(
+    pub(super) fn tell_moved(
         &self,
         store: &Name,
         peer: PeerId,

@@ -171,6 +171,12 @@ impl Hq {
                     self.settle_fetching(&store, &mut outputs);
                     self.tell_rulings(&store, rulings, &mut outputs);
                 }
+                for (peer, save) in self.fleet.due(now) {
+                    let store = self.registry.terminal(&peer).map(|known| known.store.clone());
+                    if let Some(store) = store {
+                        self.tell_moved(&store, peer, Some(save), &mut outputs);
+                    }
+                }
                 outputs
             }
         }
@@ -194,6 +200,6 @@ impl Hq {
     /// When [`Input::Tick`] is due.
     #[must_use]
     pub fn deadline(&self) -> Instant {
-        self.leases.deadline()
+        self.leases.deadline().min(self.fleet.deadline())
     }
 }

@@ -1,6 +1,7 @@
 //! One HQ as a whole: what a frame brings about, and in which order it leaves.
 
 use core::net::SocketAddr;
+use std::time::Duration;
 
 use storemesh_keys::{ChainId, Enrolment, PublicKey, SecretKey, Signed};
 
@@ -144,6 +145,28 @@ fn what_a_frame_has_changed_is_saved_though_a_later_part_of_it_is_wrong() {
     let saved = at(&outputs, |o| matches!(o, Output::Save(_)));
     let closed = at(&outputs, |o| matches!(o, Output::Close { link: 1, .. }));
     assert!(saved < closed, "{outputs:?}");
+}
+
+#[test]
+fn a_terminal_whose_addresses_change_all_the_time_is_heard_now_and_then_and_at_last() {
+    let mut chain = Chain::open(2);
+    let news = |outputs: &[Output]| -> Option<Vec<SocketAddr>> {
+        let moved = sent(outputs).into_iter().find(|(link, _)| *link == 2)?.1.welcome?;
+        assert!(outputs.iter().any(|output| matches!(output, Output::Save(_))), "{outputs:?}");
+        Some(moved.terminals[0].listen.clone())
+    };
+    let mut heard = 0;
+    for last in 1..=200 {
+        let frame = ToHq { listen: Some(listen(&[last])), ..ToHq::default() };
+        let outputs = chain.say(1, &frame);
+        heard += usize::from(news(&outputs).is_some());
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Close { .. })));
+    }
+    assert!((2..50).contains(&heard), "{heard} times");
+    let due = chain.hq.deadline();
+    assert!(due <= NOW + Duration::from_mins(1));
+    let outputs = chain.handle(due, Input::Tick);
+    assert_eq!(news(&outputs), Some(listen(&[200]).addresses));
 }
 
 #[test]

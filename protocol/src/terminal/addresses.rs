@@ -50,10 +50,33 @@ impl Terminal {
         outputs: &mut Vec<Output>,
     ) {
         listen.truncate(ADDRESSES_MAX);
-        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        if listen.is_empty() || neighbour.listen == listen {
+        let Some(neighbour) = self.neighbours.get(&peer) else { return };
+        if listen.is_empty() {
             return;
         }
+        if neighbour.listen == listen {
+            self.moves.forget(&peer);
+        } else if let Some(listen) = self.moves.take(now, peer, listen) {
+            self.moved(now, peer, listen, outputs);
+        }
+    }
+
+    /// Neighbours whose addresses came too fast, and count now.
+    pub(super) fn hear_late_listens(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        for (peer, listen) in self.moves.due(now) {
+            self.moved(now, peer, listen, outputs);
+        }
+    }
+
+    fn moved(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        listen: Vec<SocketAddr>,
+        outputs: &mut Vec<Output>,
+    ) {
+        // One that has gone says it anew when it comes back.
+        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
         neighbour.listen.clone_from(&listen);
         let name: Option<Name> = self.names.get(&peer).cloned();
         let row = Remembered { peer, listen: listen.clone(), name };

@@ -95,6 +95,7 @@ impl Terminal {
 
     pub(super) fn disconnected(&mut self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
         let Some(neighbour) = self.neighbours.remove(&peer) else { return };
+        self.moves.forget(&peer);
         let admitted = matches!(neighbour.stage, Stage::Admitted);
         self.find(now, finder::Input::Lost { peer, admitted }, outputs);
         if !admitted {

@@ -48,6 +48,7 @@ use crate::{
     finder::{self, Finder},
     gateway::{self, Gateway},
     install::{self, Installer},
+    pace::Paces,
     presence::{self, Presences, To},
     swarm::{self, Swarm},
     wire::mesh::{Phase, ProductState},
@@ -126,6 +127,8 @@ pub struct Terminal {
     installer: Installer,
     swarm: Swarm,
     presences: Presences,
+    /// Neighbours' addresses.
+    moves: Paces<Vec<SocketAddr>>,
     /// What all neighbours were told last of how the releases are.
     milestones: Vec<Milestone>,
     reach: Reach,
@@ -169,6 +172,7 @@ impl Terminal {
             installer: Installer::new(wanted.into_iter()),
             swarm: Swarm::new(setup.seed),
             presences: Presences::new(),
+            moves: Paces::default(),
             milestones: Vec::new(),
             reach: Reach::new(me),
             membership,
@@ -216,6 +220,7 @@ impl Terminal {
             self.swarm.deadline(now),
             self.presences.deadline(),
             self.reach.deadline(),
+            self.moves.deadline(),
         ]
         .into_iter()
         .chain(greetings)
@@ -271,6 +276,7 @@ impl Terminal {
                 self.install(now, install::Input::Tick, outputs);
                 self.swarm(now, swarm::Input::Tick, outputs);
                 self.end_late_greetings(now, outputs);
+                self.hear_late_listens(now, outputs);
                 self.reach(now, reach::Input::Tick, outputs);
             }
         }

@@ -3,6 +3,7 @@
 mod releases;
 
 use core::net::SocketAddr;
+use std::time::Duration;
 
 use storemesh_keys::{Certificate, Name, PeerId, Roles, SecretKey, Timestamp, Verified};
 
@@ -141,6 +142,29 @@ fn new_addresses_are_told_to_neighbours_who_remember_and_dial_them() {
 }
 
 #[test]
+fn a_neighbour_whose_addresses_change_all_the_time_is_heard_now_and_then_and_at_last() {
+    let (mut one, two) = met();
+    let saves = |outputs: &[Output]| outputs.iter().filter_map(Output::as_save).count();
+    let mut saved = 0;
+    for last in 1..=200 {
+        let listen = Some(Listen { addresses: vec![at(last)] });
+        let outputs = say(&mut one, two.me, &Frame { listen, ..Frame::default() });
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Close { .. })));
+        saved += saves(&outputs);
+    }
+    assert!((2..50).contains(&saved), "{saved} times");
+    let due = NOW + Duration::from_mins(1);
+    assert!(one.deadline(NOW) <= due);
+    assert_eq!(saves(&one.handle(due, Input::Tick)), 1);
+    _ = one.handle(due, Input::Disconnected { peer: two.me });
+    let later = due + Duration::from_mins(1);
+    let dialled = one.handle(later, Input::Tick);
+    let to_two =
+        |output: &Output| matches!(output, Output::Dial { address, .. } if *address == at(200));
+    assert!(dialled.iter().any(to_two), "{dialled:?}");
+}
+
+#[test]
 fn whom_the_gateway_sees_is_said_in_status_when_we_do_not() {
     let (mut one, two) = met();
     let lease = Some(lease(1, two.me).into_signed());
@@ -149,7 +173,7 @@ fn whom_the_gateway_sees_is_said_in_status_when_we_do_not() {
     let sees = Some(vec![seen(one.me), seen(other)]);
     assert!(say(&mut one, two.me, &Frame { sees, ..Frame::default() }).is_empty());
     assert!(one.status(NOW).apart.is_empty(), "it may be about to come");
-    let later = NOW + std::time::Duration::from_secs(10);
+    let later = NOW + Duration::from_secs(10);
     let apart: Vec<PeerId> = one.status(later).apart.iter().map(|view| view.peer).collect();
     assert_eq!(apart, [other]);
 }

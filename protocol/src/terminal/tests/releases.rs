@@ -1,6 +1,6 @@
 //! What the neighbours hear while a release comes.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
