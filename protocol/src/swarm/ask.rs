@@ -21,7 +21,7 @@ impl Swarm {
     /// Until when the gateway waits for what its neighbours say of a list; none when it need not.
     pub(super) fn asks_hq_at(&self, list: &List, now: Instant) -> Option<Instant> {
         let waits = |n: &Neighbour| {
-            if n.has_looked(&list.id) {
+            if n.has_looked(&list.id) || n.no_room {
                 None
             } else if n.looks(&list.id) {
                 Some(list.since + LOOK_AROUND)

@@ -78,6 +78,11 @@ const LIARS_MAX: usize = 256;
 pub(crate) enum Input {
     NeighbourUp(PeerId),
     NeighbourLost(PeerId),
+    /// Whether what is wanted finds no room on the neighbour's disk.
+    NoRoom {
+        peer: PeerId,
+        no_room: bool,
+    },
     /// Everything `peer` has of a list, or has found of it so far.
     Have {
         peer: PeerId,
@@ -192,6 +197,11 @@ impl Swarm {
             Input::NeighbourUp(peer) => self.up(peer, &mut outputs),
             // Its requests ended with the connection.
             Input::NeighbourLost(peer) => _ = self.lost(now, peer),
+            Input::NoRoom { peer, no_room } => {
+                if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+                    neighbour.no_room = no_room;
+                }
+            }
             Input::Have { peer, list, chunks, looked } => {
                 self.says(peer, list, chunks, looked, &mut outputs);
             }

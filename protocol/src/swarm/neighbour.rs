@@ -21,6 +21,8 @@ pub(super) struct Neighbour {
     has: BTreeMap<ListId, Held>,
     /// Counts what it told, so that the oldest is known.
     tellings: u64,
+    /// It has none for a release, so it neither looks for its chunks nor says what it holds of them.
+    pub(super) no_room: bool,
     pub(super) pipe: Pipe,
     /// Chunks it is to be told of, together, once some time has passed since it was told last.
     pending: BTreeSet<Place>,
@@ -63,6 +65,7 @@ impl Neighbour {
         Self {
             has: BTreeMap::new(),
             tellings: 0,
+            no_room: false,
             pipe: Pipe::new(Kind::Neighbour),
             pending: BTreeSet::new(),
             pressing: Pressing::No,

@@ -140,6 +140,25 @@ fn the_gateway_asks_around_before_it_asks_hq_but_not_for_ever() {
 }
 
 #[test]
+fn nobody_waits_for_a_neighbour_that_has_no_room() {
+    let chunks = list(2);
+    let mut swarm = Swarm::new(ME_SEED);
+    for n in [1, 2] {
+        _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(n)));
+    }
+    let no_room = |no_room| Input::NoRoom { peer: peer(1), no_room };
+    _ = swarm.handle(Instant(1), no_room(true));
+    _ = swarm.handle(Instant(1), Input::HqUp);
+    let (list, have) = (list_id(&chunks), Bits::new(2));
+    let outputs = swarm.handle(Instant(1), Input::Seek { chunks, have: have.clone() });
+    assert_eq!(fetches(&outputs), [], "the other may hold it");
+    assert_eq!(fetches(&swarm.handle(Instant(2), no_room(false))), []);
+    _ = swarm.handle(Instant(3), no_room(true));
+    let looked = Input::Have { peer: peer(2), list, chunks: have, looked: Looked::Yes };
+    assert_eq!(fetches(&swarm.handle(Instant(4), looked)).len(), 2);
+}
+
+#[test]
 fn a_chunk_from_hq_is_entrusted_to_one_neighbour_in_turn_and_in_time_to_all() {
     let chunks = list(8);
     let (mut swarm, _) = seeking(&chunks, &[(1, &[]), (2, &[])]);

@@ -111,6 +111,8 @@ impl Terminal {
             self.reach(now, reach::Input::Sees { from: peer, terminals }, outputs);
         }
         if let Some(candidate) = candidate {
+            let no_room = candidate.no_room;
+            self.swarm(now, swarm::Input::NoRoom { peer, no_room }, outputs);
             self.gateway(now, gateway::Input::Candidate { peer, candidate }, outputs);
         }
         if offer.is_some() {

@@ -8,7 +8,9 @@ use crate::{
     disk::{DiskAnswer, DiskJob},
     fixtures::release,
     install::Room,
-    wire::mesh::Phase,
+    swarm,
+    terminal::Source,
+    wire::mesh::{Candidate, Phase},
 };
 
 const ROOMY: Room =
@@ -92,4 +94,22 @@ fn all_neighbours_hear_what_lasts_and_the_gateway_alone_every_step() {
     assert_eq!(told(staged(Bits::full(1))), BTreeMap::from([(two.me, Phase::Activating)]));
     let done = DiskAnswer::Activated { release: id, done: Ok(()) };
     assert_eq!(told(done), to_both(Phase::Running));
+}
+
+#[test]
+fn a_gateway_does_not_wait_for_word_of_a_neighbour_that_says_it_has_no_room() {
+    let (mut one, two) = met();
+    _ = answer(&mut one, DiskAnswer::Ready);
+    let wanted = Some(release("2").0.into_signed());
+    let outputs = say(&mut one, two.me, &Frame { wanted, ..Frame::default() });
+    let DiskJob::Check { list, .. } = asked(&outputs) else { panic!("{outputs:?}") };
+    _ = answer(&mut one, DiskAnswer::Checked { list, have: Bits::new(1) });
+    _ = one.swarm.handle(NOW, swarm::Input::HqUp);
+    let from_hq = |outputs: &[Output]| {
+        outputs.iter().any(|o| matches!(o, Output::Fetch { from: Source::Hq, .. }))
+    };
+    assert!(!from_hq(&one.handle(NOW, Input::Tick)), "it may hold it");
+    let candidate = Some(Candidate { no_room: true, ..Candidate::default() });
+    let outputs = say(&mut one, two.me, &Frame { candidate, ..Frame::default() });
+    assert!(from_hq(&outputs), "{outputs:?}");
 }
