@@ -36,7 +36,7 @@ use libp2p::{
     },
 };
 use storemesh_keys::{PeerId, SecretKey};
-use storemesh_protocol::terminal::{FoundBy, Input};
+use storemesh_protocol::terminal::{FoundBy, GREETING_TIMEOUT, Input};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     time::sleep,
@@ -49,9 +49,9 @@ use self::{
 };
 use crate::{disk::Disk, driver::Inbox, recent::Recent};
 
-/// A peer that has not been admitted so long after it connected will not be: a control stream takes
-/// a round trip, the composite gives a certificate three seconds, and a busy machine some more.
-const ADMISSION: Duration = Duration::from_secs(8);
+/// A peer that has not been admitted so long after it connected will not be: it has so long to say
+/// what its stream is, and then to show its certificate.
+const ADMISSION: Duration = streams::KIND_TIMEOUT.saturating_add(GREETING_TIMEOUT);
 
 /// What the driver asks of the mesh.
 #[derive(Debug)]

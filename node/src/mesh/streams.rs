@@ -52,7 +52,7 @@ use crate::{
 
 const NAME: StreamProtocol = StreamProtocol::new(PROTOCOL);
 /// Whoever opens a stream says by then what it is.
-const KIND_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const KIND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Streams that a peer may open before it is admitted: control, bulk, and one that is ending.
 const STRANGERS_STREAMS: usize = 3;
 /// A timer that fires so much too late tells of a busy machine, not of a silent neighbour.

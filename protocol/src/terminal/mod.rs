@@ -51,7 +51,7 @@ use crate::{
     pace::Paces,
     presence::{self, Presences, To},
     swarm::{self, Swarm},
-    wire::mesh::{Phase, ProductState},
+    wire::mesh::{Phase, Presence, ProductState},
 };
 pub use crate::{
     disk::{DiskAnswer, DiskError, DiskJob},
@@ -409,20 +409,26 @@ impl Terminal {
     fn tell_presence(&mut self, output: Option<presence::Output>, outputs: &mut Vec<Output>) {
         match output {
             Some(presence::Output::Tell(peer)) => {
-                outputs.push(mesh::tell_presence(peer, self.presence()));
-                self.tell_milestones(Some(peer), outputs);
+                let presence = self.presence();
+                outputs.push(mesh::tell_presence(peer, presence.clone()));
+                self.tell_milestones(&presence, Some(peer), outputs);
             }
             Some(presence::Output::Report(neighbours)) => {
-                self.report(neighbours, outputs);
-                self.tell_milestones(None, outputs);
+                let presence = self.presence();
+                self.report(presence.clone(), neighbours, outputs);
+                self.tell_milestones(&presence, None, outputs);
             }
             None => {}
         }
     }
 
     /// The gateway hears every step; the others only what a person at their page would miss.
-    fn tell_milestones(&mut self, gateway: Option<PeerId>, outputs: &mut Vec<Output>) {
-        let presence = self.presence();
+    fn tell_milestones(
+        &mut self,
+        presence: &Presence,
+        gateway: Option<PeerId>,
+        outputs: &mut Vec<Output>,
+    ) {
         let milestone = |state: &ProductState| {
             let stands = matches!(state.phase, Phase::Running | Phase::NoRoom | Phase::Failed);
             (state.product.clone(), state.running.clone(), stands.then_some(state.phase))

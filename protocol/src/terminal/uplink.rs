@@ -189,8 +189,13 @@ impl Terminal {
     }
 
     /// As the gateway: how this terminal and its neighbours are.
-    pub(super) fn report(&self, neighbours: Vec<(PeerId, Presence)>, outputs: &mut Vec<Output>) {
-        let mine = TerminalState { peer: self.me, presence: self.presence() };
+    pub(super) fn report(
+        &self,
+        presence: Presence,
+        neighbours: Vec<(PeerId, Presence)>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let mine = TerminalState { peer: self.me, presence };
         let states =
             neighbours.into_iter().map(|(peer, presence)| TerminalState { peer, presence });
         let terminals = std::iter::once(mine).chain(states).take(TERMINALS_MAX).collect();
