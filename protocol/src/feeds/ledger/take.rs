@@ -22,9 +22,19 @@ use crate::{
 pub(crate) struct Taken {
     pub(crate) feed: FeedNo,
     pub(crate) seq: u64,
+    /// The last that was here before: those between are nowhere any more.
+    pub(crate) before: u64,
     /// False when it is void, or HQ has ended its author before it.
     pub(crate) counts: bool,
     pub(crate) entry: Proven,
+}
+
+/// Where an entry belongs.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    number: FeedNo,
+    /// It does not follow the last that is here: HQ's word stands in for those between.
+    behind: bool,
 }
 
 /// Why an entry is not taken.
@@ -120,7 +130,7 @@ impl Ledger {
         let begun = self.number(&id).is_some();
         let taken = self
             .link(storage, &proven, bases)
-            .and_then(|number| self.keep(storage, number, proven, Some(bytes)));
+            .and_then(|place| self.keep(storage, place, proven, Some(bytes)));
         if taken.is_err() && !begun {
             self.forget(&id);
         }
@@ -139,8 +149,8 @@ impl Ledger {
         storage: &mut dyn Storage,
         proven: Proven,
     ) -> Result<Taken, Refused> {
-        let number = self.link(storage, &proven, &BTreeMap::new())?;
-        self.keep(storage, number, proven, None)
+        let place = self.link(storage, &proven, &BTreeMap::new())?;
+        self.keep(storage, place, proven, None)
     }
 
     /// The place of the next own entry on `topic`: its number, the header before, and, in a new boot, which
@@ -191,7 +201,7 @@ impl Ledger {
         storage: &mut dyn Storage,
         proven: &Proven,
         bases: &BTreeMap<FeedId, Verified<Ack>>,
-    ) -> Result<FeedNo, Refused> {
+    ) -> Result<Place, Refused> {
         let (header, id) = (proven.header(), proven.header().feed());
         let number = match self.number(&id) {
             Some(number) => number,
@@ -209,14 +219,14 @@ impl Ledger {
                 1 => self.follows(storage, header, &id),
                 _ => header.previous == feed.hash,
             };
-            return if linked { Ok(number) } else { Err(Refused::Unlinked) };
+            let place = Place { number, behind: false };
+            return if linked { Ok(place) } else { Err(Refused::Unlinked) };
         }
         let gap = Refused::Gap { seq: header.seq, last: feed.last };
         if !bases.get(&id).is_some_and(|base| self.stands_in(base, header, feed)) {
             return Err(gap);
         }
-        self.skip_to(storage, number, header.seq - 1, header.previous);
-        Ok(number)
+        Ok(Place { number, behind: true })
     }
 
     /// The number of a feed that somebody speaks of; none when there are too many.
@@ -259,12 +269,15 @@ impl Ledger {
     fn keep(
         &mut self,
         storage: &mut dyn Storage,
-        number: FeedNo,
+        Place { number, behind }: Place,
         mut proven: Proven,
         bytes: Option<&[u8]>,
     ) -> Result<Taken, Refused> {
         let verdict = self.judge(proven.header(), proven.payload())?;
-        let seq = proven.header().seq;
+        let (seq, before) = (proven.header().seq, self.feed(number).last);
+        if behind {
+            self.skip_to(storage, number, seq - 1, proven.header().previous);
+        }
         let key = number.entry(seq);
         match (verdict, bytes) {
             (Verdict::Counts | Verdict::VoidAsItIs, Some(bytes)) => {
@@ -288,7 +301,7 @@ impl Ledger {
         self.dirty.insert(number);
         let id = EntryId { feed: proven.header().feed(), seq };
         let counts = verdict == Verdict::Counts && self.counts(&id);
-        Ok(Taken { feed: number, seq, counts, entry: proven })
+        Ok(Taken { feed: number, seq, before, counts, entry: proven })
     }
 
     /// Another entry has this one's number.
@@ -318,9 +331,10 @@ impl Ledger {
         Some(author)
     }
 
-    /// One proof is enough to end an author.
+    /// One proof is enough to end an author; HQ, restored and unaware of it, goes on in a new generation.
     fn note_fork(&mut self, storage: &mut dyn Storage, author: Author, fork: &Fork) {
-        if self.forked.insert(author) {
+        let ended = author != Author::hq(self.trust.chain);
+        if !ended || self.forked.insert(author) {
             put(storage, FORKS, author.as_bytes(), fork);
         }
     }

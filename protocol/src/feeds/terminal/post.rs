@@ -188,7 +188,7 @@ impl TerminalFeeds {
         taken: Taken,
         outputs: &mut Vec<Output>,
     ) {
-        let Taken { feed, seq, counts, entry } = taken;
+        let Taken { feed, seq, counts, entry, .. } = taken;
         if let Some(side) = from {
             self.exchange.taken(now, side, feed, seq);
         }
