@@ -6,8 +6,11 @@
 
 mod ack;
 mod control;
+mod ended;
 mod entry;
 mod exchange;
+pub mod export;
+mod held;
 pub mod hq;
 mod ledger;
 mod schema;
@@ -27,6 +30,7 @@ pub use entry::{
     After, Author, Boot, CertificateHash, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header,
     HeaderHash, PAYLOAD_MAX, PayloadHash, Scope, Topic,
 };
+pub use held::{Held, held};
 pub use schema::{
     CONTROL, STOCK, Schema, SchemaError, ScopeKind, TOPICS_MAX, TopicKind, TopicRule, Writers,
 };

@@ -3,7 +3,7 @@
 use storemesh_keys::{Name, PeerId};
 
 use crate::{
-    feeds::{Author, Boot, Control, EntryId, SchemaError, Wanted},
+    feeds::{Author, Boot, Control, END_FEEDS_MAX, EntryId, SchemaError, Wanted},
     hq::LinkId,
 };
 
@@ -17,6 +17,11 @@ pub enum Input {
     Frame { link: LinkId, bytes: Vec<u8> },
     /// HQ has something to say to the chain; answered under the same ticket.
     Append { ticket: u64, control: Control },
+    /// Nothing that this author writes after what HQ holds is to count, on this topic or on all;
+    /// answered like [`Input::Append`].
+    End { ticket: u64, author: Author, topic: Option<Name> },
+    /// Of a cloned terminal one disk is left: it is let in again; answered like [`Input::Append`].
+    Settle { ticket: u64, author: Author },
     /// The [`HqFeeds::deadline`](super::HqFeeds::deadline) has come.
     Tick,
 }
@@ -57,6 +62,18 @@ pub enum AppendError {
     TooLarge { found: usize, max: usize },
     #[error("{0}")]
     Settings(String),
+    #[error("HQ holds nothing that {0:?} wrote{on}", on = on(.1))]
+    Nothing(Author, Option<Name>),
+    #[error(
+        "{author:?} has written {feeds} feeds, and an end names at most {END_FEEDS_MAX}: end one topic at a time"
+    )]
+    TooManyFeeds { author: Author, feeds: usize },
+    #[error("no two boots of {0:?} were seen alive at once: there is nothing to settle")]
+    NotCloned(Author),
+}
+
+fn on(topic: &Option<Name>) -> String {
+    topic.as_ref().map_or_else(String::new, |topic| format!(" on topic {topic}"))
 }
 
 /// What a person at HQ should know.
@@ -68,6 +85,27 @@ pub enum Event {
     Cloned { author: Author, boots: [Boot; 2] },
     /// Entries of this feed are missing, and its terminal no longer has them.
     Gap { author: Author, boot: Boot, topic: Name, from: u64, upto: u64 },
-    /// An entry that its schema does not allow.
+    /// An entry that its schema does not allow, the first of its feed.
     Void(EntryId),
+    /// HQ was restored from a backup, and reads what it had said since: somebody has to say it again.
+    Lost(Lost),
+    /// A terminal has heard more of HQ than HQ knows of: it was restored, and goes on as if it was not.
+    Behind { generation: u64, seq: u64, known: u64 },
+    /// Something was about to leave for a terminal that is not for it, and did not: a bug of ours.
+    OutOfScope { bytes: u64 },
+}
+
+/// An order that HQ had given and lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// This release was wanted.
+    Wanted {
+        product: Name,
+        version: Name,
+    },
+    Settings,
+    /// Another schema has its version now: entries that were written by the lost one are judged by that.
+    Schema {
+        version: u32,
+    },
 }

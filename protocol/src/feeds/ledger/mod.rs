@@ -160,7 +160,9 @@ impl Ledger {
             ledger.vouched_online(&signed);
         }
         for (_, fork) in rows::<Fork>(storage, FORKS, b"") {
-            if let Some((author, ..)) = take::proves(&fork, |header| ledger.signer(header)) {
+            if let Some((author, ..)) = take::proves(&fork, |header| ledger.signer(header))
+                && author != Author::hq(trust.chain)
+            {
                 ledger.forked.insert(author);
             }
         }
@@ -281,6 +283,11 @@ impl Ledger {
 }
 
 impl Feed {
+    /// The newest that its entries name.
+    pub(crate) fn certificate(&self) -> Option<CertificateHash> {
+        self.certificates.last().copied()
+    }
+
     /// What HQ holds of it, in this generation of HQ.
     pub(crate) fn acked_in(&self, generation: u64) -> u64 {
         self.acked.filter(|acked| acked.generation == generation).map_or(0, |acked| acked.seq)

@@ -68,8 +68,12 @@ impl Ledger {
         }
     }
 
-    pub(super) fn certificate(&self, hash: &CertificateHash) -> Option<&Certificate> {
+    pub(crate) fn certificate(&self, hash: &CertificateHash) -> Option<&Certificate> {
         self.certificates.get(hash)
+    }
+
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+        self.certificates.values()
     }
 
     /// What vouches for a feed's entries, to be sent with them.

@@ -2,14 +2,12 @@
 
 use storemesh_keys::PeerId;
 
-use super::{Event, FromFeeds, Output, TerminalFeeds, roles::is_stock};
+use super::{Event, FromFeeds, Output, TerminalFeeds};
 use crate::{
     Instant,
     feeds::{
-        Boot, Clones, Control, End, Header, Storage, Wanted, WantedRelease,
-        control::COPIES_MAX,
-        ledger::Ledger,
-        stock::{self, Record},
+        Boot, Clones, Control, End, Header, Storage, Wanted, WantedRelease, control::COPIES_MAX,
+        ended::take_back,
     },
     wire::{self, feeds::Cloned},
 };
@@ -109,32 +107,5 @@ impl TerminalFeeds {
             boots.remove(0);
         }
         boots.push(boot);
-    }
-}
-
-/// Takes a stock feed's entries back that counted by `before` and do no more.
-fn take_back(
-    ledger: &Ledger,
-    storage: &mut dyn Storage,
-    number: crate::feeds::ledger::FeedNo,
-    before: &[End],
-    store: &storemesh_keys::Name,
-) {
-    let feed = ledger.feed(number).clone();
-    if !is_stock(&feed.id) {
-        return;
-    }
-    for seq in feed.first..=feed.last {
-        let id = crate::feeds::EntryId { feed: feed.id.clone(), seq };
-        let counted = before.iter().all(|end| end.leaves(id.feed.boot, &id.feed.topic, seq));
-        if !counted || ledger.counts(&id) {
-            continue;
-        }
-        let entry = ledger.entry(storage, number, seq);
-        let record = entry.as_ref().and_then(|entry| Record::decode(entry.payload()?).ok());
-        if let Some(record) = record {
-            let of = |number| ledger.feed(number).id.clone();
-            stock::take_back(storage, store, number, seq, &record, of);
-        }
     }
 }

@@ -1,0 +1,328 @@
+//! What terminals say on the stream for feeds, part by part.
+
+use std::collections::BTreeMap;
+
+use storemesh_keys::{Expiry, HqSigned, Timestamp, Trust, Verified};
+
+use super::{
+    Event, HqFeeds, Output, notes,
+    own::Back,
+    reach::{Member, is_control},
+};
+use crate::{
+    Instant,
+    feeds::{
+        Ack, Author, Boot, Control, EntryId, FeedId, Header, STOCK, Storage,
+        exchange::Policy as _,
+        ledger::{FeedNo, Refused, Taken},
+        stock::{self, Record},
+    },
+    hq::LinkId,
+    wire::{
+        self,
+        feeds::{Ask, Batch, Cloned, FEED_FRAME_MAX, FeedFrame, Have},
+    },
+};
+
+/// When a frame came, and from whom.
+#[derive(Clone, Copy, Debug)]
+struct From {
+    now: Instant,
+    wall: Timestamp,
+    link: LinkId,
+}
+
+impl HqFeeds {
+    pub(super) fn frame(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        storage: &mut dyn Storage,
+        link: LinkId,
+        bytes: &[u8],
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(member) = self.reach.links.get(&link).cloned() else { return };
+        let frame = if bytes.len() > FEED_FRAME_MAX {
+            Err(format!("frame of {} bytes, at most {FEED_FRAME_MAX}", bytes.len()))
+        } else {
+            wire::decode::<FeedFrame>(bytes).map_err(|why| why.to_string())
+        };
+        match frame.and_then(|frame| frame.within_limits().map(|()| frame)) {
+            Ok(frame) => {
+                let from = From { now, wall, link };
+                self.parts(from, &member, storage, frame, outputs);
+            }
+            Err(why) => {
+                self.down(link);
+                outputs.push(Output::Close { link, why });
+            }
+        }
+    }
+
+    fn parts(
+        &mut self,
+        from: From,
+        member: &Member,
+        storage: &mut dyn Storage,
+        frame: FeedFrame,
+        outputs: &mut Vec<Output>,
+    ) {
+        let From { now, link, .. } = from;
+        self.alive(from, member, storage, frame.boot, outputs);
+        // What is given first, since what is told after it speaks of it.
+        if let Some(batch) = frame.batch {
+            self.batch(from, storage, &batch, outputs);
+        }
+        for have in frame.have.into_iter().flatten() {
+            self.have(from, member, &have, outputs);
+        }
+        for Ask { feed, from: first, upto } in frame.ask.into_iter().flatten() {
+            let number = self.ledger.number(&feed).filter(|_| self.reach.may_have(link, &feed));
+            match (number, self.exchanges.get_mut(&member.store)) {
+                (Some(number), Some(exchange)) => {
+                    exchange.hear_ask(link, number, first, upto, &self.ledger);
+                }
+                _ => outputs.push(reject(link, "asked for what is not for it, or not here")),
+            }
+        }
+        for feed in frame.lacks.into_iter().flatten() {
+            if let (Some(number), Some(exchange)) =
+                (self.ledger.number(&feed), self.exchanges.get_mut(&member.store))
+            {
+                exchange.hear_lacks(now, link, number);
+            }
+        }
+        for fork in frame.forks.into_iter().flatten() {
+            if let Some(author) = self.ledger.hear_fork(storage, &fork) {
+                self.forked(storage, author, outputs);
+            }
+        }
+        for Cloned { author, boots } in frame.clones.into_iter().flatten() {
+            // A terminal has a word on its own store alone.
+            if self.reach.home(&author.peer()) == Some(&member.store) && boots[0] != boots[1] {
+                self.cloned(storage, author, boots, outputs);
+            }
+        }
+    }
+
+    /// The link's terminal runs, in the boot that its first frame names.
+    fn alive(
+        &mut self,
+        From { now, link, .. }: From,
+        member: &Member,
+        storage: &mut dyn Storage,
+        boot: Option<Boot>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let (peer, began) = (member.peer, !self.running.contains_key(&link));
+        let twice = match (boot, began) {
+            (Some(boot), true) => {
+                self.running.insert(link, boot);
+                self.boots.began(now, peer, boot)
+            }
+            _ => self.running.get(&link).and_then(|boot| self.boots.spoke(now, peer, *boot)),
+        };
+        if let Some(boots) = twice {
+            self.cloned(storage, Author::terminal(peer), boots, outputs);
+        }
+    }
+
+    fn have(
+        &mut self,
+        From { now, link, .. }: From,
+        member: &Member,
+        have: &Have,
+        outputs: &mut Vec<Output>,
+    ) {
+        let feed = &have.feed;
+        if !self.reach.may_have(link, feed) {
+            outputs.push(reject(link, "told of a feed of another store"));
+            return;
+        }
+        if feed.author == self.author {
+            self.told_of_own(have, outputs);
+        }
+        let Some(number) = self.ledger.intern(feed) else { return };
+        let Some(exchange) = self.exchanges.get_mut(&member.store) else { return };
+        exchange.hear_have(now, link, number, have, &self.ledger);
+        if have.acked < self.ledger.feed(number).acked_in(self.generation) {
+            exchange.owes_ack(link, number);
+        }
+    }
+
+    /// A terminal has what HQ itself has said. One that has more than was said knows another HQ.
+    fn told_of_own(&mut self, have: &Have, outputs: &mut Vec<Output>) {
+        let generation = have.feed.boot.0;
+        let known =
+            self.ledger.number(&have.feed).map_or(0, |number| self.ledger.feed(number).last);
+        if generation >= self.generation && have.last > known && !self.behind {
+            self.behind = true;
+            let seq = have.last;
+            outputs.push(Output::Event(Event::Behind { generation, seq, known }));
+        }
+    }
+
+    fn batch(
+        &mut self,
+        from: From,
+        storage: &mut dyn Storage,
+        batch: &Batch,
+        outputs: &mut Vec<Output>,
+    ) {
+        for certificate in &batch.certificates {
+            let hash = self.ledger.vouch(storage, certificate);
+            if let Some(certificate) = hash.and_then(|hash| self.ledger.certificate(&hash)) {
+                self.reach.certified(certificate);
+            }
+        }
+        for online in &batch.online {
+            self.ledger.vouch_online(storage, online);
+        }
+        let mut bases = BTreeMap::new();
+        for base in batch.bases.iter().filter_map(|base| self.verify_ack(base)) {
+            bases.insert(base.feed.clone(), base);
+        }
+        for bytes in &batch.entries {
+            self.entry(from, storage, bytes, &bases, outputs);
+        }
+    }
+
+    fn entry(
+        &mut self,
+        from: From,
+        storage: &mut dyn Storage,
+        bytes: &[u8],
+        bases: &BTreeMap<FeedId, Verified<Ack>>,
+        outputs: &mut Vec<Output>,
+    ) {
+        let From { now, link, .. } = from;
+        let mut place = None;
+        let reach = &self.reach;
+        let is_ours = |header: &Header| {
+            let feed = header.feed();
+            let ours = reach.is_welcome(link, &feed);
+            place = Some((feed, header.seq));
+            ours
+        };
+        let why = match self.ledger.take(storage, bytes, is_ours, bases) {
+            Ok(taken) => return self.taken(from, storage, taken, outputs),
+            Err(why) => why,
+        };
+        if let Refused::Forked(number) = why {
+            let author = self.ledger.feed(number).id.author;
+            self.forked(storage, author, outputs);
+        }
+        let number = place.and_then(|(feed, seq)| Some((self.ledger.number(&feed)?, seq)));
+        let store = self.reach.links.get(&link).map(|member| member.store.clone());
+        let exchange = store.and_then(|store| self.exchanges.get_mut(&store));
+        if let (Some((number, seq)), Some(exchange)) = (number, exchange) {
+            match &why {
+                // It has it, and so has HQ.
+                Refused::Known => exchange.taken(now, link, number, seq),
+                Refused::Gap { .. } => exchange.refused(now, link, number, seq, false),
+                why => {
+                    let rest = why.is_the_senders_fault() || matches!(why, Refused::Later { .. });
+                    exchange.refused(now, link, number, seq, rest);
+                }
+            }
+        }
+        if why.is_the_senders_fault() {
+            outputs.push(Output::Reject { link, why: why.to_string() });
+        }
+    }
+
+    fn taken(
+        &mut self,
+        From { now, wall, link }: From,
+        storage: &mut dyn Storage,
+        taken: Taken,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Taken { feed: number, seq, before, counts, entry } = taken;
+        let feed = entry.header().feed();
+        if before + 1 < seq {
+            self.gap(wall, storage, number, &feed, (before + 1, seq - 1), outputs);
+        }
+        if is_control(&feed) {
+            if let (true, Some(payload)) = (counts, entry.payload()) {
+                self.read_back(storage, payload, outputs);
+            }
+        } else {
+            self.arrivals.note(storage, wall, (number, seq), counts);
+            self.grown.insert(number);
+            let id = EntryId { feed: feed.clone(), seq };
+            if !counts && self.ledger.counts(&id) && notes::void(storage, wall, number, seq) {
+                outputs.push(Output::Event(Event::Void(id.clone())));
+            }
+            if counts {
+                self.apply(storage, number, &id, entry.payload());
+            }
+        }
+        let store = self.reach.links.get(&link).map(|member| &member.store);
+        if let Some(exchange) = store.and_then(|store| self.exchanges.get_mut(store)) {
+            exchange.taken(now, link, number, seq);
+            exchange.grown(number, &self.ledger, &self.reach);
+        }
+    }
+
+    fn gap(
+        &mut self,
+        wall: Timestamp,
+        storage: &mut dyn Storage,
+        number: FeedNo,
+        feed: &FeedId,
+        (from, upto): (u64, u64),
+        outputs: &mut Vec<Output>,
+    ) {
+        notes::gap(storage, wall, number, from, upto);
+        let FeedId { author, boot, ref topic } = *feed;
+        let topic = topic.name.clone();
+        outputs.push(Output::Event(Event::Gap { author, boot, topic, from, upto }));
+    }
+
+    /// The stock read model of the entry's store.
+    fn apply(
+        &self,
+        storage: &mut dyn Storage,
+        number: FeedNo,
+        id: &EntryId,
+        payload: Option<&[u8]>,
+    ) {
+        if id.feed.topic.name.as_str() != STOCK {
+            return;
+        }
+        let record = payload.and_then(|payload| Record::decode(payload).ok());
+        if let (Some(record), Some(store)) = (record, self.reach.store_of(&id.feed)) {
+            let of = |number| self.ledger.feed(number).id.clone();
+            stock::apply(storage, store, number, id, &record, of);
+        }
+    }
+
+    /// HQ had said this, and lost it.
+    fn read_back(&mut self, storage: &mut dyn Storage, payload: &[u8], outputs: &mut Vec<Output>) {
+        let control: Control =
+            wire::decode(payload).expect("one that does not read does not count");
+        for back in self.own.back(&control) {
+            match back {
+                Back::Again(control) => {
+                    // It was short enough when it was said first.
+                    _ = self.append(storage, control, outputs);
+                }
+                Back::Lost(lost) => outputs.push(Output::Event(Event::Lost(lost))),
+                Back::Nothing => {}
+            }
+        }
+    }
+
+    fn verify_ack(&self, ack: &HqSigned<Ack>) -> Option<Verified<Ack>> {
+        // What HQ said in a former generation stays a proof of what there was.
+        let trust = Trust { generation_min: 0, ..self.trust };
+        let ack = ack.verify(&trust, Timestamp(0), Expiry::Ignored).ok()?;
+        (ack.generation == ack.online().generation).then_some(ack)
+    }
+}
+
+fn reject(link: LinkId, why: &str) -> Output {
+    Output::Reject { link, why: why.to_owned() }
+}

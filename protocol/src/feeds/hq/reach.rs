@@ -1,0 +1,128 @@
+//! Whom HQ serves, and with what.
+//!
+//! A link is a terminal of one store: it may have what its own store writes, and HQ's control feed, and
+//! nothing else. HQ wants every feed of the link's store, and of its own control feed what it had signed in
+//! a former generation and lost.
+
+use std::collections::BTreeMap;
+
+use storemesh_keys::{Authored, Certificate, Name, PeerId};
+
+use crate::{
+    feeds::{
+        Author, CONTROL, Entry, FeedId, Header, Scope,
+        exchange::{Policy, Theirs, Wants},
+        ledger::Feed,
+    },
+    hq::LinkId,
+    wire::{self, feeds::FeedFrame},
+};
+
+/// A feed that lacks no more than this is pushed by the store's gateway, unasked.
+const LIVE: u64 = 256;
+
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) peer: PeerId,
+    pub(super) store: Name,
+}
+
+#[derive(Debug)]
+pub(super) struct Reach {
+    pub(super) hq: Author,
+    pub(super) generation: u64,
+    pub(super) links: BTreeMap<LinkId, Member>,
+    /// The store of each terminal that HQ has certified, by its newest certificate.
+    homes: BTreeMap<PeerId, (u64, Name)>,
+}
+
+impl Reach {
+    pub(super) fn new(hq: Author, generation: u64) -> Self {
+        Self { hq, generation, links: BTreeMap::new(), homes: BTreeMap::new() }
+    }
+
+    pub(super) fn certified(&mut self, certificate: &Certificate) {
+        let Certificate { peer, serial, store, .. } = certificate;
+        if self.homes.get(peer).is_none_or(|(known, _)| known < serial) {
+            self.homes.insert(*peer, (*serial, store.clone()));
+        }
+    }
+
+    pub(super) fn home(&self, peer: &PeerId) -> Option<&Name> {
+        self.homes.get(peer).map(|(_, store)| store)
+    }
+
+    /// Whose feed it is: none for HQ's own.
+    pub(super) fn store_of<'a>(&'a self, feed: &'a FeedId) -> Option<&'a Name> {
+        match &feed.topic.scope {
+            Scope::Store(store) => Some(store),
+            Scope::Terminal(peer) => self.home(peer),
+            Scope::Chain | Scope::Region(_) => None,
+        }
+    }
+
+    /// Whether an entry may come from that side at all.
+    pub(super) fn is_welcome(&self, link: LinkId, feed: &FeedId) -> bool {
+        let former = feed.boot.0 < self.generation;
+        self.may_have(link, feed) && (feed.author != self.hq || former)
+    }
+
+    /// Bytes of a frame that are not for that side; 0, or there is a bug.
+    pub(super) fn out_of_scope(&self, link: LinkId, frame: &FeedFrame) -> u64 {
+        let stray = |feed: &FeedId| !self.may_have(link, feed);
+        let haves = frame.have.iter().flatten().map(|have| &have.feed);
+        let asks = frame.ask.iter().flatten().map(|ask| &ask.feed);
+        let told = haves.chain(asks).filter(|feed| stray(feed)).count();
+        let entries = frame.batch.iter().flat_map(|batch| &batch.entries);
+        let given = entries.filter(|entry| claimed(entry).is_none_or(|feed| stray(&feed)));
+        let given: usize = given.map(|entry| entry.len()).sum();
+        (told * size_of::<FeedId>() + given) as u64
+    }
+}
+
+/// The feed that an entry says it is of.
+fn claimed(entry: &[u8]) -> Option<FeedId> {
+    let entry: Entry = wire::decode(entry).ok()?;
+    let mut feed = None;
+    // Nobody is asked whether it is signed: it was, when it was taken.
+    _ = Authored::verify_claim(entry.header, |header: &Header| {
+        feed = Some(header.feed());
+        None
+    });
+    feed
+}
+
+impl Policy<LinkId> for Reach {
+    fn may_have(&self, side: LinkId, feed: &FeedId) -> bool {
+        let Some(member) = self.links.get(&side) else { return false };
+        match &feed.topic.scope {
+            Scope::Chain => feed.author == self.hq,
+            Scope::Region(_) => false,
+            Scope::Store(store) => *store == member.store,
+            Scope::Terminal(peer) => self.home(peer) == Some(&member.store),
+        }
+    }
+
+    fn pushes(&self, _: LinkId, feed: &FeedId) -> bool {
+        is_control(feed) && feed.boot.0 == self.generation
+    }
+
+    fn keeps(&self, _: LinkId, _: &FeedId) -> bool {
+        false
+    }
+
+    fn wants(&self, side: LinkId, feed: &Feed, theirs: &Theirs) -> Wants {
+        let next = feed.last + 1;
+        if !self.is_welcome(side, &feed.id) {
+            Wants::No
+        } else if is_control(&feed.id) || theirs.last.saturating_sub(next) > LIVE {
+            Wants::From(next)
+        } else {
+            Wants::Soon(next)
+        }
+    }
+}
+
+pub(super) fn is_control(feed: &FeedId) -> bool {
+    feed.topic.name.as_str() == CONTROL
+}

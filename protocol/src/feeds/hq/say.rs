@@ -1,0 +1,239 @@
+//! What HQ says: its own entries, acknowledgements, and what the exchange has to tell.
+
+use storemesh_keys::{Name, Timestamp};
+
+use super::{AppendError, Event, HqFeeds, Output, own::Own, reach::is_control};
+use crate::{
+    Instant,
+    feeds::{
+        Ack, Author, Boot, CONTROL, Clones, Control, END_FEEDS_MAX, End, EntryId, FeedId, Header,
+        LastCounted, PAYLOAD_MAX, PayloadHash, Scope, Storage, Topic, ended::take_back,
+        entry::Proven, ledger::FeedNo,
+    },
+    wire,
+};
+
+impl HqFeeds {
+    /// The first entries of HQ's feed, or of its feed in a new generation.
+    pub(super) fn begin(&mut self, storage: &mut dyn Storage, outputs: &mut Vec<Output>) {
+        let own = self.ledger.of(self.author).filter(|(_, feed)| is_control(&feed.id));
+        let newest = own.map(|(_, feed)| feed.id.boot.0).max();
+        let orders = match newest {
+            None => Own::first(),
+            Some(newest) if newest < self.generation => self.own.again(),
+            Some(_) => return,
+        };
+        for control in orders {
+            let said = self.append(storage, control, outputs);
+            said.expect("what holds was short enough when it was ordered");
+        }
+    }
+
+    /// One entry more of the control feed.
+    pub(super) fn append(
+        &mut self,
+        storage: &mut dyn Storage,
+        control: Control,
+        outputs: &mut Vec<Output>,
+    ) -> Result<EntryId, AppendError> {
+        let payload = wire::encode(&control);
+        if payload.len() > PAYLOAD_MAX {
+            return Err(AppendError::TooLarge { found: payload.len(), max: PAYLOAD_MAX });
+        }
+        let topic = Topic { name: CONTROL.parse().expect("it is a name"), scope: Scope::Chain };
+        let boot = Boot(self.generation);
+        let (seq, previous, after) = self.ledger.next(self.author, boot, &topic);
+        let header = Header {
+            author: self.author,
+            boot,
+            topic: topic.clone(),
+            seq,
+            previous,
+            certificate: self.online,
+            schema: 0,
+            payload: PayloadHash::of(&payload),
+            length: u32::try_from(payload.len()).expect("compared above"),
+            after,
+        };
+        let proven = Proven::sign(|header| self.signer.author(header), header, payload);
+        let taken = self.ledger.append(storage, proven);
+        let number = taken.expect("it follows the last that HQ has signed").feed;
+        self.holds(storage, seq, control, outputs);
+        for exchange in self.exchanges.values_mut() {
+            exchange.grown(number, &self.ledger, &self.reach);
+        }
+        Ok(EntryId { feed: FeedId { author: self.author, boot, topic }, seq })
+    }
+
+    /// What HQ has just said holds for itself too.
+    fn holds(
+        &mut self,
+        storage: &mut dyn Storage,
+        seq: u64,
+        control: Control,
+        outputs: &mut Vec<Output>,
+    ) {
+        if let Some(schema) = &control.schema {
+            self.ledger.add_schema(schema.clone());
+        }
+        if let Some(end) = control.end.clone() {
+            let before = self.ledger.ends(end.author);
+            let feeds: Vec<_> = self
+                .ledger
+                .of(end.author)
+                .map(|(number, feed)| (number, feed.id.clone()))
+                .collect();
+            self.ledger.add_end(end);
+            for (number, feed) in feeds {
+                if let Some(store) = self.reach.store_of(&feed) {
+                    take_back(&self.ledger, storage, number, &before, store);
+                }
+            }
+        }
+        let wanted = self.own.said(storage, (self.generation, seq), control);
+        outputs.extend(wanted.map(Output::Wanted));
+    }
+
+    /// Nothing of this author counts after what HQ holds now.
+    pub(super) fn end(
+        &mut self,
+        storage: &mut dyn Storage,
+        author: Author,
+        topic: Option<Name>,
+        outputs: &mut Vec<Output>,
+    ) -> Result<EntryId, AppendError> {
+        let ended = |name: &Name| topic.as_ref().is_none_or(|topic| topic == name);
+        let held = self.ledger.of(author).filter(|(_, feed)| feed.last > 0);
+        let last: Vec<LastCounted> = held
+            .filter(|(_, feed)| ended(&feed.id.topic.name))
+            .map(|(_, feed)| {
+                let FeedId { boot, topic, .. } = feed.id.clone();
+                LastCounted { boot, topic, seq: feed.last }
+            })
+            .collect();
+        if last.is_empty() {
+            return Err(AppendError::Nothing(author, topic));
+        }
+        if last.len() > END_FEEDS_MAX {
+            return Err(AppendError::TooManyFeeds { author, feeds: last.len() });
+        }
+        let end = Some(End { author, topic, last });
+        self.append(storage, Control { end, ..Control::default() }, outputs)
+    }
+
+    /// Two entries with one number end their author, at what HQ holds: what it has acknowledged stays.
+    pub(super) fn forked(
+        &mut self,
+        storage: &mut dyn Storage,
+        author: Author,
+        outputs: &mut Vec<Output>,
+    ) {
+        outputs.push(Output::Event(Event::Forked(author)));
+        if author == self.author {
+            return;
+        }
+        // An author with too many feeds is ended topic by topic; one that HQ holds nothing of has no end.
+        if let Err(AppendError::TooManyFeeds { .. }) = self.end(storage, author, None, outputs) {
+            let topics: std::collections::BTreeSet<_> =
+                self.ledger.of(author).map(|(_, feed)| feed.id.topic.name.clone()).collect();
+            for topic in topics {
+                _ = self.end(storage, author, Some(topic), outputs);
+            }
+        }
+    }
+
+    /// Two boots of one terminal are alive at once: it is kept out of its store until somebody decides.
+    pub(super) fn cloned(
+        &mut self,
+        storage: &mut dyn Storage,
+        author: Author,
+        boots: [Boot; 2],
+        outputs: &mut Vec<Output>,
+    ) {
+        let known = self.own.clones(author);
+        // Undecided as it is; or old news of what was settled.
+        let news = known.is_none_or(|known| {
+            known.settled && boots.iter().any(|boot| !known.boots.contains(boot))
+        });
+        if !news {
+            return;
+        }
+        let before = known.map_or(Vec::new(), |known| known.boots.clone());
+        let new = boots.iter().filter(|boot| !before.contains(boot)).copied();
+        let mut all: Vec<Boot> = before.iter().copied().chain(new).collect();
+        all.drain(..all.len().saturating_sub(CLONE_BOOTS_MAX));
+        let clones = Some(Clones { author, boots: all, settled: false });
+        let said = self.append(storage, Control { clones, ..Control::default() }, outputs);
+        said.expect("it is a short order");
+        outputs.push(Output::Event(Event::Cloned { author, boots }));
+    }
+
+    pub(super) fn settle_clones(
+        &mut self,
+        storage: &mut dyn Storage,
+        author: Author,
+        outputs: &mut Vec<Output>,
+    ) -> Result<EntryId, AppendError> {
+        let known = self.own.clones(author).filter(|known| !known.settled);
+        let known = known.cloned().ok_or(AppendError::NotCloned(author))?;
+        self.boots.settled(author.peer());
+        let clones = Some(Clones { settled: true, ..known });
+        self.append(storage, Control { clones, ..Control::default() }, outputs)
+    }
+
+    /// Signs for what has come, when it is time.
+    pub(super) fn acknowledge(&mut self, now: Instant, wall: Timestamp, storage: &mut dyn Storage) {
+        if self.grown.is_empty() || now < self.ack_at {
+            return;
+        }
+        self.ack_at = now + super::ACK_EVERY;
+        for number in std::mem::take(&mut self.grown) {
+            self.acknowledge_feed(wall, storage, number);
+        }
+    }
+
+    fn acknowledge_feed(&mut self, wall: Timestamp, storage: &mut dyn Storage, number: FeedNo) {
+        let feed = self.ledger.feed(number);
+        let hash = feed.hash.expect("a feed that has grown has an entry");
+        let ack = self.signer.sign(&Ack {
+            chain: self.trust.chain,
+            generation: self.generation,
+            feed: feed.id.clone(),
+            seq: feed.last,
+            hash,
+            at: wall,
+        });
+        if self.ledger.acked(storage, &ack).is_none() {
+            return;
+        }
+        let Some(store) = self.reach.store_of(&ack.feed) else { return };
+        let peer = ack.feed.author.peer();
+        let author = self.reach.links.iter().find(|(_, member)| member.peer == peer);
+        let author = author.map(|(link, _)| *link);
+        if let Some(exchange) = self.exchanges.get_mut(store) {
+            exchange.acked(number, author);
+        }
+    }
+
+    /// What the exchanges have to say now.
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        storage: &dyn Storage,
+        outputs: &mut Vec<Output>,
+    ) {
+        for exchange in self.exchanges.values_mut() {
+            for (link, frame) in exchange.settle(now, storage, &self.ledger, &self.reach) {
+                let bytes = self.reach.out_of_scope(link, &frame);
+                if bytes > 0 {
+                    outputs.push(Output::Event(Event::OutOfScope { bytes }));
+                    continue;
+                }
+                outputs.push(Output::Send { link, frame: wire::encode(&frame) });
+            }
+        }
+    }
+}
+
+/// Boots that one order names, the newest: each is a start of a cloned disk.
+const CLONE_BOOTS_MAX: usize = 64;

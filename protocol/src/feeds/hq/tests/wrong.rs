@@ -1,0 +1,178 @@
+//! Terminals that do what they should not.
+
+use super::{
+    shop::{Office, Till, asks, entries, haves},
+    *,
+};
+use crate::{
+    feeds::{Boot, Entry, EntryId},
+    wire::feeds::{Ask, Cloned, FEEDS_MAX, FeedFrame, Fork, Have},
+};
+
+fn rejected(outputs: &[Output]) -> Vec<String> {
+    let why = outputs.iter().filter_map(|output| match output {
+        Output::Reject { why, .. } => Some(why.clone()),
+        _ => None,
+    });
+    why.collect()
+}
+
+fn events(outputs: &[Output]) -> Vec<Event> {
+    let events = outputs.iter().filter_map(|output| match output {
+        Output::Event(event) => Some(event.clone()),
+        _ => None,
+    });
+    events.collect()
+}
+
+#[test]
+fn nothing_of_one_store_is_told_or_given_to_another_or_taken_from_it() {
+    let mut office = Office::new();
+    let (mut till, mut other) = (Till::new(&office, 1, "s1"), Till::new(&office, 2, "s2"));
+    office.up(&till);
+    office.up(&other);
+    let (sale, moved) = (till.writes("sales", b"{}"), till.moves(&[("apple", -1)]));
+    let mut heard = office.gives(&till, &till, &[sale, moved]);
+    heard.extend(office.later(ACK_EVERY));
+    assert!(haves(&heard, &other).is_empty() && entries(&heard, &other).is_empty());
+    office.down(&other);
+    assert_eq!(haves(&office.up(&other), &other).len(), 1, "HQ's own");
+
+    // It brings the other store's, tells of it, and asks for it.
+    let (stolen, own) = (till.writes("sales", b"{}"), other.writes("sales", b"{}"));
+    assert_eq!(rejected(&office.gives(&other, &till, &[stolen])).len(), 1);
+    assert!(rejected(&office.gives(&other, &other, &[own])).is_empty());
+    assert_eq!(numbers(&office).len(), 3);
+    let have = Have { feed: till.feed("sales"), first: 1, last: 9, keep: false, acked: 0 };
+    let heard = office.hears(&other, &FeedFrame { have: Some(vec![have]), ..FeedFrame::default() });
+    assert!(asks(&heard, &other).is_empty() && rejected(&heard).len() == 1);
+    let ask = Ask { feed: till.feed("stock"), from: 1, upto: 1 };
+    let heard = office.hears(&other, &FeedFrame { ask: Some(vec![ask]), ..FeedFrame::default() });
+    assert!(entries(&heard, &other).is_empty() && rejected(&heard).len() == 1);
+}
+
+#[test]
+fn an_entry_that_its_schema_does_not_allow_is_noted_once_and_the_feed_goes_on() {
+    let mut office = Office::new();
+    let mut till = Till::new(&office, 1, "s1");
+    office.up(&till);
+    let (void, again) = (till.writes("stock", b"no record"), till.writes("stock", b"nor this"));
+    let good = till.moves(&[("apple", 1_000)]);
+    let outputs = office.gives(&till, &till, &[void, again, good]);
+    let id = EntryId { feed: till.feed("stock"), seq: 1 };
+    assert_eq!(events(&outputs), [Event::Void(id)]);
+    assert_eq!(voids(&office.disk, FeedNo::of(1)).unwrap().count, 2);
+    assert_eq!(stock::on_hand(&office.disk, &name("s1"), "apple").unwrap().quantity, 1_000);
+}
+
+#[test]
+fn an_entry_that_does_not_follow_is_asked_for_from_where_hq_is() {
+    let mut office = Office::new();
+    let mut till = Till::new(&office, 1, "s1");
+    office.up(&till);
+    let one = till.writes("sales", b"1");
+    let (_, three) = (till.writes("sales", b"2"), till.writes("sales", b"3"));
+    office.gives(&till, &till, &[one]);
+    office.gives(&till, &till, &[three]);
+    let heard = office.later(Duration::from_millis(300));
+    let asked = asks(&heard, &till);
+    assert_eq!(asked.iter().map(|ask| (ask.from, ask.upto)).collect::<Vec<_>>(), [(2, 3)]);
+}
+
+#[test]
+fn who_writes_one_number_twice_is_ended_at_what_hq_holds() {
+    let mut office = Office::new();
+    let mut till = Till::new(&office, 1, "s1");
+    let mut twin = till.clone();
+    office.up(&till);
+    let (one, other) = (till.writes("sales", b"1"), twin.writes("sales", b"one"));
+    office.gives(&till, &till, &[one.clone()]);
+    let outputs = office.gives(&till, &till, &[other.clone()]);
+    let author = Author::terminal(till.key.peer_id());
+    assert_eq!(events(&outputs), [Event::Forked(author)]);
+    let end = ends(&office.disk).pop().unwrap();
+    assert_eq!((end.author, end.topic, end.last[0].seq), (author, None, 1));
+
+    // Others may show it too: it is known.
+    let header = |entry: &[u8]| wire::decode::<Entry>(entry).unwrap().header;
+    let fork = Fork { one: header(&one), other: header(&other) };
+    let shown = FeedFrame { forks: Some(vec![fork]), ..FeedFrame::default() };
+    assert!(events(&office.hears(&till, &shown)).is_empty());
+    assert_eq!(ends(&office.disk).len(), 1);
+    office.restart();
+    office.up(&till);
+    let two = till.writes("sales", b"2");
+    office.gives(&till, &till, &[two]);
+    assert_eq!(numbers(&office).len(), 1, "believed no further");
+}
+
+#[test]
+fn a_cloned_terminal_is_named_once_and_waits_for_a_person() {
+    let mut office = Office::new();
+    let mut till = Till::new(&office, 1, "s1");
+    let author = Author::terminal(till.key.peer_id());
+    // HQ knows whose it is once it has seen its certificate.
+    office.up(&till);
+    let sale = till.writes("sales", b"{}");
+    office.gives(&till, &till, &[sale]);
+    let mut twin = till.clone();
+    (twin.boot, twin.link) = (Boot(77), 8);
+    office.up(&twin);
+    office.down(&till);
+    let outputs = office.up(&till);
+    let boots = [Boot(1), Boot(77)];
+    assert_eq!(events(&outputs), [Event::Cloned { author, boots }]);
+    let known = clones(&office.disk).pop().unwrap();
+    assert!(!known.settled && known.boots == boots, "{known:?}");
+
+    let neighbour = Till::new(&office, 2, "s1");
+    office.up(&neighbour);
+    let word = FeedFrame { clones: Some(vec![Cloned { author, boots }]), ..FeedFrame::default() };
+    assert!(events(&office.hears(&neighbour, &word)).is_empty());
+    assert!(office.answer(Input::Settle { ticket: 1, author }).is_ok());
+    assert!(clones(&office.disk).pop().unwrap().settled);
+    assert!(events(&office.hears(&neighbour, &word)).is_empty(), "old news");
+    let again = office.answer(Input::Settle { ticket: 1, author });
+    assert_eq!(again, Err(AppendError::NotCloned(author)));
+}
+
+#[test]
+fn a_neighbours_word_on_a_clone_counts_for_its_own_store_alone() {
+    let mut office = Office::new();
+    let (mut till, other) = (Till::new(&office, 1, "s1"), Till::new(&office, 2, "s2"));
+    office.up(&till);
+    let sale = till.writes("sales", b"{}");
+    office.gives(&till, &till, &[sale]);
+    office.up(&other);
+    let author = Author::terminal(till.key.peer_id());
+    let word = Cloned { author, boots: [Boot(5), Boot(6)] };
+    let word = FeedFrame { clones: Some(vec![word]), ..FeedFrame::default() };
+    assert!(events(&office.hears(&other, &word)).is_empty());
+    assert_eq!(events(&office.hears(&till, &word)).len(), 1);
+}
+
+#[test]
+fn nonsense_ends_the_link_and_nothing_else() {
+    let mut office = Office::new();
+    let (till, other) = (Till::new(&office, 1, "s1"), Till::new(&office, 2, "s1"));
+    let closed = |outputs: &[Output]| {
+        outputs.iter().filter(|output| matches!(output, Output::Close { .. })).count()
+    };
+    let have = Have { feed: till.feed("sales"), first: 1, last: 1, keep: false, acked: 0 };
+    let many = FeedFrame { have: Some(vec![have; FEEDS_MAX + 1]), ..FeedFrame::default() };
+    for bytes in
+        [b"nonsense".to_vec(), vec![0; wire::feeds::FEED_FRAME_MAX + 1], wire::encode(&many)]
+    {
+        office.up(&till);
+        office.up(&other);
+        let outputs = office.handle(Input::Frame { link: till.link, bytes: bytes.clone() });
+        assert_eq!(closed(&outputs), 1);
+        let after = office.handle(Input::Frame { link: till.link, bytes });
+        assert!(after.is_empty(), "{after:?}");
+    }
+    let mut other = other;
+    let sale = other.writes("sales", b"{}");
+    let teller = other.clone();
+    office.gives(&teller, &teller, &[sale]);
+    assert_eq!(numbers(&office).len(), 1);
+}
