@@ -146,9 +146,6 @@ impl HqFeeds {
         let Some(number) = self.ledger.intern(feed) else { return };
         let Some(exchange) = self.exchanges.get_mut(&member.store) else { return };
         exchange.hear_have(now, link, number, have, &self.ledger);
-        if have.acked < self.ledger.feed(number).acked_in(self.generation) {
-            exchange.owes_ack(link, number);
-        }
     }
 
     /// A terminal has what HQ itself has said. One that has more than was said knows another HQ.

@@ -10,7 +10,7 @@ use storemesh_keys::{Authored, Certificate, Name, PeerId};
 
 use crate::{
     feeds::{
-        Author, CONTROL, Entry, FeedId, Header, Scope,
+        Author, CONTROL, Entry, FeedId, Header, STOCK, Scope,
         exchange::{Policy, Theirs, Wants},
         ledger::Feed,
     },
@@ -103,6 +103,11 @@ impl Policy<LinkId> for Reach {
         }
     }
 
+    /// What is acknowledged is told by that; a side that has more says so, and hears it then.
+    fn tells(&self, _: LinkId, feed: &Feed) -> bool {
+        is_control(&feed.id) || is_stock(&feed.id)
+    }
+
     fn pushes(&self, _: LinkId, feed: &FeedId) -> bool {
         is_control(feed) && feed.boot.0 == self.generation
     }
@@ -121,6 +126,10 @@ impl Policy<LinkId> for Reach {
             Wants::Soon(next)
         }
     }
+}
+
+fn is_stock(feed: &FeedId) -> bool {
+    feed.topic.name.as_str() == STOCK
 }
 
 pub(super) fn is_control(feed: &FeedId) -> bool {
