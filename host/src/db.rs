@@ -5,7 +5,11 @@
 //! leaves the last committed batch. After a failed commit the program stops, since memory is ahead
 //! of the disk then and start-up knows how to begin from disk.
 //!
-//! What a row means is `protocol`'s business: here it is bytes under a key.
+//! What a row means is `protocol`'s business: here it is bytes under a key. A composite either holds
+//! all its rows in memory and says what to save ([`Db::rows`], [`Db::commit`]), or is handed the
+//! storage itself ([`Db::batch`], [`Db::look`]).
+
+mod batch;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
