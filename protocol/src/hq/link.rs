@@ -13,7 +13,7 @@ use super::{
     leases::{Alone, GivenBack, Holder, PROMISE, Ruling},
 };
 use crate::{
-    Instant, Lease, Save, Unseen, Wanted,
+    Instant, Lease, Save, Unseen,
     wire::{
         self, GREETING_MAX, REPORT_MAX,
         mesh::Listen,
@@ -321,7 +321,6 @@ impl Hq {
                     }
                     let Some(link) = self.link_of(to) else { continue };
                     outputs.push(tell_lease(link, &lease));
-                    outputs.extend(self.releases.wanted().map(|wanted| tell(link, wanted)));
                 }
                 Ruling::Held { to, lease, challenge } => {
                     let lease = Some(lease.signed().clone());
@@ -353,17 +352,6 @@ impl Hq {
         }
     }
 
-    /// Tells every gateway that is connected.
-    pub(super) fn tell_gateways(&self, wanted: &Verified<Wanted>, outputs: &mut Vec<Output>) {
-        for (id, link) in &self.links {
-            if let Some(member) = &link.member
-                && self.leases.speaks(&member.store, link.peer)
-            {
-                outputs.push(tell(*id, wanted));
-            }
-        }
-    }
-
     /// The newest admitted connection of a terminal.
     pub(super) fn link_of(&self, peer: PeerId) -> Option<LinkId> {
         self.admitted.get(&peer)?.last().copied()
@@ -377,11 +365,6 @@ fn send(link: LinkId, frame: &FromHq) -> Output {
 fn tell_lease(link: LinkId, lease: &Verified<Lease>) -> Output {
     let lease = Some(lease.signed().clone());
     send(link, &FromHq { lease, ..FromHq::default() })
-}
-
-fn tell(link: LinkId, wanted: &Verified<Wanted>) -> Output {
-    let wanted = Some(wanted.signed().clone());
-    send(link, &FromHq { wanted, ..FromHq::default() })
 }
 
 /// Tells the person at the other end why not, and hangs up.

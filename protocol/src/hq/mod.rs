@@ -31,7 +31,7 @@ pub use self::{
     order::{Answer, Order, Refusal, ReleaseRow, StoreRow},
     registry::{CERTIFICATE_VALID, INVITATION_VALID},
 };
-use crate::{BadRow, Instant, Rows, Save};
+use crate::{BadRow, Instant, Rows, Save, feeds::Wanted};
 
 /// One connection of a terminal, numbered by the driver, never used twice.
 pub type LinkId = u64;
@@ -44,7 +44,7 @@ pub const TABLES: &[&str] = &[
     fleet::ADDRESSES,
     leases::LEASES,
     releases::RELEASES,
-    releases::WANTED,
+    releases::FORMER_WANTED,
 ];
 
 #[derive(Debug)]
@@ -67,6 +67,8 @@ pub enum Input {
         ticket: u64,
         order: Order,
     },
+    /// HQ's feed says that a release is wanted, now or since before this start.
+    Wanted(Wanted),
     /// The [`Hq::deadline`] has come.
     Tick,
 }
@@ -136,7 +138,7 @@ impl Hq {
             registry: Registry::load(rows)?,
             fleet: Fleet::load(rows)?,
             leases: Leases::load(rows, &trust)?,
-            releases: Releases::load(rows, &trust)?,
+            releases: Releases::load(rows)?,
             links: BTreeMap::new(),
             admitted: BTreeMap::new(),
             signer,
@@ -163,6 +165,10 @@ impl Hq {
                 let answer = self.order(order, wall, &mut outputs);
                 outputs.push(Output::Answer { ticket, answer });
                 outputs
+            }
+            Input::Wanted(wanted) => {
+                self.releases.is_wanted(wanted);
+                Vec::new()
             }
             Input::Tick => {
                 let mut outputs = Vec::new();

@@ -5,7 +5,10 @@ use std::time::Duration;
 use storemesh_keys::{Name, PublicKey, Timestamp};
 
 use super::{FleetRow, Hq, Output};
-use crate::content::{ReleaseHead, ReleaseId};
+use crate::{
+    content::{ReleaseHead, ReleaseId},
+    feeds::Control,
+};
 
 #[derive(Debug)]
 pub enum Order {
@@ -23,7 +26,7 @@ pub enum Order {
     AddRelease {
         release: ReleaseHead,
     },
-    /// Make a release the one every terminal is to run.
+    /// Make a release the one every terminal is to run; answered with what is to be said to them.
     Start {
         product: Name,
         version: Name,
@@ -35,6 +38,8 @@ pub enum Order {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     Done,
+    /// It may be: it is so when HQ's feed says it.
+    Say(Control),
     Stores(Vec<StoreRow>),
     Invited {
         until: Timestamp,
@@ -113,10 +118,8 @@ impl Hq {
                 Ok(Answer::Released { id, new })
             }
             Order::Start { product, version } => {
-                let (save, wanted) = self.releases.start(&self.signer, &product, &version, wall)?;
-                outputs.push(Output::Save(save));
-                self.tell_gateways(&wanted, outputs);
-                Ok(Answer::Done)
+                let wanted = Some(self.releases.start(&product, &version, wall)?);
+                Ok(Answer::Say(Control { wanted, ..Control::default() }))
             }
             Order::Releases => Ok(Answer::Releases(self.releases.rows())),
             Order::Fleet => Ok(Answer::Fleet(self.fleet_rows())),

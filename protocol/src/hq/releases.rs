@@ -1,37 +1,36 @@
 //! Which releases HQ holds, and which one of each product it wants everywhere.
 //!
 //! A release is added once all its bytes are held and verified; its product and version name that
-//! content for good. Starting it makes it wanted: a signed statement with a number of its own,
-//! saved before any gateway hears of it.
+//! content for good. Making one wanted is an entry of HQ's control feed: here it is checked that the release
+//! stands, and what the feed says is kept in mind ([`crate::feeds::hq`] keeps it on disk).
 
 use std::collections::BTreeMap;
 
-use storemesh_keys::{Expiry, HqSigned, HqSigner, Name, Timestamp, Trust, Verified};
+use storemesh_keys::{Name, Timestamp};
 
 use super::order::{Refusal, ReleaseRow};
-use crate::{BadRow, Rows, Save, Wanted, content::ReleaseHead};
+use crate::{
+    BadRow, Rows, Save,
+    content::ReleaseHead,
+    feeds::{Wanted, WantedRelease},
+};
 
 pub(super) const RELEASES: &str = "releases.1";
-pub(super) const WANTED: &str = "wanted.1";
+/// Former versions kept there what was wanted.
+pub(super) const FORMER_WANTED: &str = "wanted.1";
 
 #[derive(Debug)]
 pub(super) struct Releases {
     held: BTreeMap<(Name, Name), ReleaseHead>,
-    wanted: BTreeMap<Name, Verified<Wanted>>,
+    wanted: BTreeMap<Name, Wanted>,
 }
 
 impl Releases {
-    pub(super) fn load(rows: &Rows, trust: &Trust) -> Result<Self, BadRow> {
+    pub(super) fn load(rows: &Rows) -> Result<Self, BadRow> {
         let mut releases = Self { held: BTreeMap::new(), wanted: BTreeMap::new() };
         for row in rows.read::<ReleaseHead>(RELEASES) {
             let (_, release) = row?;
             releases.held.insert((release.product.clone(), release.version.clone()), release);
-        }
-        for row in rows.read::<HqSigned<Wanted>>(WANTED) {
-            let (_, signed) = row?;
-            let why = |why| BadRow { table: WANTED.to_owned(), why: format!("{why}") };
-            let wanted = signed.verify(trust, Timestamp(0), Expiry::Ignored).map_err(why)?;
-            releases.wanted.insert(wanted.product().clone(), wanted);
         }
         Ok(releases)
     }
@@ -54,30 +53,28 @@ impl Releases {
         }
     }
 
+    /// The release, to be said in the control feed.
     pub(super) fn start(
-        &mut self,
-        signer: &HqSigner,
+        &self,
         product: &Name,
         version: &Name,
         wall: Timestamp,
-    ) -> Result<(Save, Verified<Wanted>), Refusal> {
+    ) -> Result<WantedRelease, Refusal> {
         let Some(release) = self.held.get(&(product.clone(), version.clone())) else {
             return Err(Refusal::NoRelease { product: product.clone(), version: version.clone() });
         };
-        let number = self.wanted.values().map(|wanted| wanted.number).max().unwrap_or_default() + 1;
-        let wanted = signer.sign(&Wanted {
-            chain: signer.described().chain,
-            generation: signer.described().generation,
-            number,
-            release: release.clone(),
-            at: wall,
-        });
-        let save = Save::put(WANTED, product.as_ref().as_bytes(), wanted.signed());
-        self.wanted.insert(product.clone(), wanted.clone());
-        Ok((save, wanted))
+        Ok(WantedRelease { release: release.clone(), at: wall })
     }
 
-    pub(super) fn wanted(&self) -> impl Iterator<Item = &Verified<Wanted>> {
+    /// The control feed says so.
+    pub(super) fn is_wanted(&mut self, wanted: Wanted) {
+        let known = self.wanted.get(wanted.product());
+        if known.is_none_or(|known| known.order() < wanted.order()) {
+            self.wanted.insert(wanted.product().clone(), wanted);
+        }
+    }
+
+    pub(super) fn wanted(&self) -> impl Iterator<Item = &Wanted> {
         self.wanted.values()
     }
 

@@ -111,7 +111,6 @@ impl HqFeeds {
     pub fn load(
         signer: HqSigner,
         trust: Trust,
-        wall: Timestamp,
         storage: &mut dyn Storage,
     ) -> (Self, Vec<Output>) {
         let author = Author::hq(trust.chain);

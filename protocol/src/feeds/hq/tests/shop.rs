@@ -64,7 +64,7 @@ impl Office {
     /// Starts on what a disk holds.
     pub(super) fn on(mut disk: Memory, generation: u64) -> (Self, Vec<Output>) {
         let wall = Timestamp(1_000_000);
-        let (feeds, outputs) = HqFeeds::load(signer(generation), trust(), wall, &mut disk);
+        let (feeds, outputs) = HqFeeds::load(signer(generation), trust(), &mut disk);
         let office = Self { feeds, disk, now: Instant(1), wall, generation };
         (office, outputs)
     }
