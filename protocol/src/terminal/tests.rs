@@ -145,14 +145,14 @@ fn new_addresses_are_told_to_neighbours_who_remember_and_dial_them() {
 fn a_neighbour_whose_addresses_change_all_the_time_is_heard_now_and_then_and_at_last() {
     let (mut one, two) = met();
     let saves = |outputs: &[Output]| outputs.iter().filter_map(Output::as_save).count();
-    let mut saved = 0;
+    let mut heard = 0;
     for last in 1..=200 {
         let listen = Some(Listen { addresses: vec![at(last)] });
         let outputs = say(&mut one, two.me, &Frame { listen, ..Frame::default() });
         assert!(!outputs.iter().any(|output| matches!(output, Output::Close { .. })));
-        saved += saves(&outputs);
+        heard += saves(&outputs);
     }
-    assert!((2..50).contains(&saved), "{saved} times");
+    assert!((2..50).contains(&heard), "{heard} times");
     let due = NOW + Duration::from_mins(1);
     assert!(one.deadline(NOW) <= due);
     assert_eq!(saves(&one.handle(due, Input::Tick)), 1);

@@ -20,7 +20,7 @@ use crate::{
     hq::LinkId,
     wire::{
         self,
-        feeds::{Ask, Batch, Cloned, FEED_FRAME_MAX, FeedFrame, Have},
+        feeds::{Ask, Batch, Cloned, FeedFrame, Have},
     },
 };
 
@@ -43,12 +43,7 @@ impl HqFeeds {
         outputs: &mut Vec<Output>,
     ) {
         let Some(member) = self.reach.links.get(&link).cloned() else { return };
-        let frame = if bytes.len() > FEED_FRAME_MAX {
-            Err(format!("frame of {} bytes, at most {FEED_FRAME_MAX}", bytes.len()))
-        } else {
-            wire::decode::<FeedFrame>(bytes).map_err(|why| why.to_string())
-        };
-        match frame.and_then(|frame| frame.within_limits().map(|()| frame)) {
+        match FeedFrame::read(bytes) {
             Ok(frame) => {
                 let from = From { now, wall, link };
                 self.parts(from, &member, storage, frame, outputs);

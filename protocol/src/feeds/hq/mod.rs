@@ -53,7 +53,7 @@ use super::{
 use crate::{
     Instant,
     hq::LinkId,
-    wire::{self, feeds::FeedFrame},
+    wire::feeds::{FeedFrame, Over},
 };
 
 /// Every table of HQ's feeds.
@@ -108,11 +108,7 @@ pub struct HqFeeds {
 impl HqFeeds {
     /// Goes on from what storage holds; a new chain's first schema is written here, and what a new
     /// generation begins with.
-    pub fn load(
-        signer: HqSigner,
-        trust: Trust,
-        storage: &mut dyn Storage,
-    ) -> (Self, Vec<Output>) {
+    pub fn load(signer: HqSigner, trust: Trust, storage: &mut dyn Storage) -> (Self, Vec<Output>) {
         let author = Author::hq(trust.chain);
         let generation = signer.described().generation;
         let mut ledger = Ledger::load(trust, Keeps::All, storage);
@@ -220,7 +216,7 @@ impl HqFeeds {
         exchange.up(now, link, &self.ledger, &self.reach);
         let boot = Some(Boot(self.generation));
         let frame = FeedFrame { boot, ..FeedFrame::default() };
-        outputs.push(Output::Send { link, frame: wire::encode(&frame) });
+        outputs.push(Output::Send { link, frame: frame.write(Over::Wan) });
     }
 
     fn down(&mut self, link: LinkId) {

@@ -10,7 +10,7 @@ use crate::{
         LastCounted, PAYLOAD_MAX, PayloadHash, Scope, Storage, Topic, ended::take_back,
         entry::Proven, ledger::FeedNo,
     },
-    wire,
+    wire::{self, feeds::Over},
 };
 
 impl HqFeeds {
@@ -229,7 +229,7 @@ impl HqFeeds {
                     outputs.push(Output::Event(Event::OutOfScope { bytes }));
                     continue;
                 }
-                outputs.push(Output::Send { link, frame: wire::encode(&frame) });
+                outputs.push(Output::Send { link, frame: frame.write(Over::Wan) });
             }
         }
     }

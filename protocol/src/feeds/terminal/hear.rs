@@ -13,10 +13,7 @@ use crate::{
         ledger::{FeedNo, Ledger, Refused},
     },
     terminal::Source,
-    wire::{
-        self,
-        feeds::{Ask, Batch, FEED_FRAME_MAX, FeedFrame, Have},
-    },
+    wire::feeds::{Ask, Batch, FeedFrame},
 };
 
 impl TerminalFeeds {
@@ -31,12 +28,7 @@ impl TerminalFeeds {
         if !self.exchange.is_up(from) {
             return;
         }
-        let frame = if bytes.len() > FEED_FRAME_MAX {
-            Err(format!("frame of {} bytes, at most {FEED_FRAME_MAX}", bytes.len()))
-        } else {
-            wire::decode::<FeedFrame>(bytes).map_err(|why| why.to_string())
-        };
-        match frame.and_then(|frame| frame.within_limits().map(|()| frame)) {
+        match FeedFrame::read(bytes) {
             Ok(frame) => self.parts(now, storage, from, frame, outputs),
             Err(why) => {
                 self.down(now, from);
@@ -208,41 +200,5 @@ impl TerminalFeeds {
         } else {
             Err("an acknowledgement of another generation than its key".to_owned())
         }
-    }
-}
-
-impl Have {
-    fn is_sound(&self) -> bool {
-        self.first > 0 && self.last > 0 && self.first <= self.last.saturating_add(1)
-    }
-}
-
-impl FeedFrame {
-    /// Whether a stranger's lists are as short as ours.
-    pub(crate) fn within_limits(&self) -> Result<(), String> {
-        use crate::wire::feeds::{ACKS_MAX, BATCH_MAX, FEEDS_MAX, FORKS_MAX, VOUCHERS_MAX};
-        fn length<T>(list: Option<&Vec<T>>) -> usize {
-            list.map_or(0, Vec::len)
-        }
-        let batch = self.batch.as_ref();
-        let of = |list: fn(&Batch) -> usize| batch.map_or(0, list);
-        let counted = [
-            ("feeds told of", length(self.have.as_ref()), FEEDS_MAX),
-            ("ranges asked for", length(self.ask.as_ref()), FEEDS_MAX),
-            ("feeds that lack", length(self.lacks.as_ref()), FEEDS_MAX),
-            ("acknowledgements", length(self.acks.as_ref()), ACKS_MAX),
-            ("forks", length(self.forks.as_ref()), FORKS_MAX),
-            ("clones", length(self.clones.as_ref()), FORKS_MAX),
-            ("entries", of(|batch| batch.entries.len()), BATCH_MAX),
-            ("bases", of(|batch| batch.bases.len()), BATCH_MAX),
-            ("certificates", of(|batch| batch.certificates.len()), 2 * VOUCHERS_MAX),
-            ("keys", of(|batch| batch.online.len()), 2 * VOUCHERS_MAX),
-        ];
-        if let Some((what, found, most)) = counted.into_iter().find(|(_, found, most)| found > most)
-        {
-            return Err(format!("{found} {what} in one frame, at most {most}"));
-        }
-        let unsound = self.have.iter().flatten().any(|have| !have.is_sound());
-        if unsound { Err("told of a feed that ends before it begins".to_owned()) } else { Ok(()) }
     }
 }

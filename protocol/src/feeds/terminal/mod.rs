@@ -38,7 +38,7 @@ use crate::{
     terminal::Source,
     wire::{
         self,
-        feeds::{Cloned, FORKS_MAX, FeedFrame, Fork},
+        feeds::{Cloned, FORKS_MAX, FeedFrame, Fork, Over},
     },
 };
 
@@ -175,7 +175,7 @@ impl TerminalFeeds {
         self.ledger.flush(storage);
         self.show_evidence(&mut outputs);
         for (to, frame) in self.exchange.settle(now, storage, &self.ledger, &self.roles) {
-            outputs.push(Output::Send { to, frame: wire::encode(&frame) });
+            outputs.push(Output::Send { to, frame: frame.write(over(to)) });
         }
         self.answer_posts(now, &mut outputs);
         outputs
@@ -228,7 +228,7 @@ impl TerminalFeeds {
         self.rethink = true;
         let boot = Some(self.roles.boot);
         let frame = FeedFrame { boot, ..FeedFrame::default() };
-        outputs.push(Output::Send { to: side, frame: wire::encode(&frame) });
+        outputs.push(Output::Send { to: side, frame: frame.write(over(side)) });
     }
 
     fn down(&mut self, _: Instant, side: Source) {
@@ -253,7 +253,14 @@ impl TerminalFeeds {
             ..FeedFrame::default()
         };
         for to in self.exchange.sides() {
-            outputs.push(Output::Send { to, frame: wire::encode(&frame) });
+            outputs.push(Output::Send { to, frame: frame.clone().write(over(to)) });
         }
+    }
+}
+
+fn over(to: Source) -> Over {
+    match to {
+        Source::Hq => Over::Wan,
+        Source::Neighbour(_) => Over::Lan,
     }
 }

@@ -18,7 +18,7 @@ fn events(outputs: &[Output]) -> Vec<Event> {
 }
 
 fn wanted() -> Control {
-    let wanted = WantedRelease { release: shop::release(), at: storemesh_keys::Timestamp(5) };
+    let wanted = WantedRelease { release: shop::release(), at: Timestamp(5) };
     Control { wanted: Some(wanted), ..Control::default() }
 }
 
@@ -132,8 +132,8 @@ fn an_acknowledgement_holds_only_in_its_generation() {
     let signed = acks(&heard, &till);
     assert_eq!((signed[0].generation, signed[0].seq), (2, 1));
     assert_eq!(Cursor::newest(&restored.disk).to_string(), "2-1");
-    let stale = "1-1".parse::<Cursor>().unwrap();
-    assert!(stale.check(&restored.disk).is_err());
+    let former = "1-1".parse::<Cursor>().unwrap();
+    assert!(former.check(&restored.disk).is_err());
 }
 
 #[test]

@@ -6,7 +6,10 @@ use super::{
 };
 use crate::{
     feeds::{Boot, Entry, EntryId},
-    wire::feeds::{Ask, Cloned, FEEDS_MAX, FeedFrame, Fork, Have},
+    wire::{
+        self,
+        feeds::{Ask, Cloned, FEEDS_MAX, FeedFrame, Fork, Have},
+    },
 };
 
 fn rejected(outputs: &[Output]) -> Vec<String> {
