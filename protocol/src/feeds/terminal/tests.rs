@@ -115,7 +115,7 @@ impl Table {
                     Output::Send { to: Source::Neighbour(to), frame } => {
                         let at = (0..HQ).find(|at| peer(*at) == to).unwrap();
                         let from = Source::Neighbour(peer(n));
-                        let read: FeedFrame = wire::decode(&frame).unwrap();
+                        let read = FeedFrame::read(&frame).unwrap();
                         let bytes = read.batch.iter().flat_map(|batch| &batch.entries);
                         let bytes: usize = bytes.map(|entry| entry.len()).sum();
                         *self.received.entry(at).or_default() += bytes;
