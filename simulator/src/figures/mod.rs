@@ -21,6 +21,7 @@ mod kill_resume;
 
 mod join;
 
+mod journal;
 mod power_cuts;
 
 mod harness;
@@ -49,6 +50,9 @@ const FAMILIES: &[&Family] = &[
     &failover::DROP,
     &failover::REFETCHED,
     &kill_resume::KILL_RESUME,
+    &journal::RATE,
+    &journal::TO_HQ,
+    &journal::BACKLOG,
     &power_cuts::POWER_CUTS,
 ];
 

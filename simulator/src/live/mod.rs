@@ -8,6 +8,9 @@ pub mod chain;
 pub mod hq;
 pub mod terminal;
 
+pub mod cashier;
+pub mod tail;
+
 pub mod alarms;
 pub mod books;
 pub mod failover;

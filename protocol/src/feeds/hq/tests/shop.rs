@@ -262,9 +262,7 @@ impl Till {
 
 fn frames<'a>(outputs: &'a [Output], till: &'a Till) -> impl Iterator<Item = FeedFrame> + 'a {
     outputs.iter().filter_map(|output| match output {
-        Output::Send { link, frame } if *link == till.link => {
-            Some(FeedFrame::read(frame).unwrap())
-        }
+        Output::Send { link, frame } if *link == till.link => Some(FeedFrame::read(frame).unwrap()),
         _ => None,
     })
 }
