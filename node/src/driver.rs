@@ -423,6 +423,11 @@ fn log(notice: Notice) {
             let name = name.map_or_else(|| peer.to_string(), |name| name.to_string());
             tracing::warn!(terminal = name, why, "a neighbour sends wrong bytes: look after it");
         }
+        Notice::ClockOff { by, ahead } => {
+            let way = if ahead { "ahead of" } else { "behind" };
+            let by_s = by.as_secs();
+            tracing::warn!(by_s, "this machine's clock is {way} HQ's time: set it right");
+        }
         Notice::Unreachable { why } => tracing::info!(why, "HQ is not reached"),
         Notice::Refused { why } => tracing::warn!(why, "HQ refuses this terminal"),
     }

@@ -27,6 +27,7 @@ mod work;
 mod api;
 mod recent;
 mod views;
+mod words;
 
 mod client;
 mod doctor;

@@ -6,6 +6,7 @@ use crate::{
     cli::{Common, WhyQuestion},
     client::{ask, client},
     views::{Answer, Garbage, Gateway, Peer, Release, Status},
+    words,
 };
 
 pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
@@ -38,6 +39,7 @@ pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
         }
         None => "gateway: none known yet".to_owned(),
     })?;
+    out::line(words::hq_time(&status.hq_time))?;
     let network = if status.wired { "by cable" } else { "by Wi-Fi" };
     let power = if status.mains { "mains" } else { "battery" };
     out::line(format_args!("network {network}, power from {power}"))?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use storemesh_keys::Name;
 use storemesh_protocol::terminal::{
     Answer as Why, ApartView, FoundBy, GatewayView, Limit, NeighbourRelease, NeighbourView,
-    ReleaseView, State, UplinkView,
+    ReleaseView, State, TimeSource, TimeView, UplinkView,
 };
 
 use crate::{cli::VERSION, disk, driver::Look};
@@ -26,8 +26,9 @@ pub(crate) struct Status {
     pub(crate) hq_not_reached: Option<String>,
     /// Where HQ is called, in this order.
     pub(crate) hq_addresses: Vec<String>,
-    /// HQ's time, as this terminal knows it, and the end of its certificate: UTC since 1970.
-    pub(crate) hq_time_ms: u64,
+    /// What this terminal takes for HQ's time.
+    pub(crate) hq_time: HqTime,
+    /// UTC since 1970.
     pub(crate) certificate_until_ms: u64,
     /// Admitted and connected.
     pub(crate) neighbours: usize,
@@ -58,6 +59,29 @@ pub(crate) struct Gateway {
     pub(crate) dark: bool,
     /// It sent wrong bytes: nothing is fetched from it.
     pub(crate) shunned: bool,
+}
+
+/// Times are UTC since 1970.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HqTime {
+    pub(crate) ms: u64,
+    /// HQ has signed it since the start; else it is a guess.
+    pub(crate) sure: bool,
+    /// `signed`, `median`, `own_clock` or `floor`.
+    pub(crate) from: String,
+    /// From `median`: of so many, this machine's own clock among them if it can be right.
+    pub(crate) voices: Option<usize>,
+    /// Since a time that HQ signed last came; none when none has since the start.
+    pub(crate) signed_ago_ms: Option<u64>,
+    /// The highest time that HQ has signed: HQ time is never below it.
+    pub(crate) floor_ms: u64,
+}
+
+impl HqTime {
+    /// As late as it is at least.
+    pub(crate) fn least_ms(&self) -> u64 {
+        if self.sure { self.ms } else { self.floor_ms }
+    }
 }
 
 /// A terminal that the network keeps from this one.
@@ -163,7 +187,7 @@ pub(crate) fn status(look: &Look) -> Status {
         .to_owned(),
         hq_not_reached: status.hq_not_reached.clone(),
         hq_addresses: status.hq_addresses.clone(),
-        hq_time_ms: status.hq_time.0,
+        hq_time: hq_time(&status.time),
         certificate_until_ms: status.certificate_until.0,
         neighbours: status.neighbours.iter().filter(|peer| peer.connected).count(),
         wired: status.hardware.wired,
@@ -212,6 +236,23 @@ fn apart(views: &[ApartView], gateway: &GatewayView) -> impl Iterator<Item = Apa
         );
         Apart { peer: peer.to_string(), name: name.to_string(), note }
     })
+}
+
+fn hq_time(view: &TimeView) -> HqTime {
+    let (from, voices) = match view.source {
+        TimeSource::Signed => ("signed", None),
+        TimeSource::Median { voices } => ("median", Some(voices)),
+        TimeSource::OwnClock => ("own_clock", None),
+        TimeSource::Floor => ("floor", None),
+    };
+    HqTime {
+        ms: view.hq_time.0,
+        sure: view.is_sure(),
+        from: from.to_owned(),
+        voices,
+        signed_ago_ms: view.signed_ago.map(millis),
+        floor_ms: view.floor.0,
+    }
 }
 
 fn gateway(view: &GatewayView) -> Gateway {

@@ -1,7 +1,9 @@
-//! What is signed besides certificates: HQ's leases and orders, and a terminal's word on its gateway.
+//! What is signed besides certificates: HQ's leases, orders and time, and a terminal's word on its
+//! gateway.
 //!
-//! HQ's two are numbered, and of two the higher number counts; neither carries an expiry, so a store
-//! that HQ cannot reach goes on with what it last heard (design: a higher number ends a lease).
+//! Leases and orders are numbered, and of two the higher number counts; neither carries an expiry, so
+//! a store that HQ cannot reach goes on with what it last heard (design: a higher number ends a
+//! lease).
 
 use minicbor::{Decode, Encode};
 use storemesh_keys::{ChainId, Expiry, Name, PeerId, Statement, Timestamp, Trust, VerifyError};
@@ -108,6 +110,25 @@ impl Wanted {
 impl Statement for Wanted {
     const CONTEXT: &'static str = "storemesh/1 wanted";
     const MAX_BYTES: usize = 8 * 1024;
+
+    fn check(&self, trust: &Trust, _: Timestamp, _: Expiry) -> Result<(), VerifyError> {
+        same_chain(self.chain, trust)
+    }
+}
+
+/// HQ's time. What else HQ signs is told again long after; this is signed when it is asked for.
+#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct HqTime {
+    #[n(0)]
+    pub chain: ChainId,
+    #[n(1)]
+    pub at: Timestamp,
+}
+
+impl Statement for HqTime {
+    const CONTEXT: &'static str = "storemesh/1 time";
+    const MAX_BYTES: usize = 128;
 
     fn check(&self, trust: &Trust, _: Timestamp, _: Expiry) -> Result<(), VerifyError> {
         same_chain(self.chain, trust)

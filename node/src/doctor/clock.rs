@@ -1,12 +1,12 @@
 //! Whether this machine's clock can be right.
 //!
-//! HQ's time cannot be asked for, only what it signed last is known: a clock behind that is wrong.
-//! One that is ahead shows only when it is past what HQ signed for the future.
+//! A clock behind what HQ signed last is wrong. One that is ahead shows where a running node is sure
+//! of HQ's time, or when it is past what HQ signed for the future.
 
 use std::time::Duration;
 
 use super::{Finding, facts::Facts};
-use crate::driver::wall;
+use crate::{driver::wall, words};
 
 const CHECK: &str = "clock";
 /// Two machines that are kept right differ by less.
@@ -20,29 +20,28 @@ const FIX: &str = "timedatectl set-ntp true";
 
 pub(super) fn check(facts: &Facts) -> Vec<Finding> {
     let (now, joined) = (wall().0, facts.joined.as_ref());
-    let floor = joined.map(|joined| joined.floor_ms);
+    let least = joined.map(|joined| joined.least_ms);
     let until = joined.map(|joined| joined.certificate_until_ms);
-    vec![judge(now, floor, until, facts.node.is_some())]
+    vec![judge(now, least, until, joined.is_some_and(|joined| joined.sure))]
 }
 
-/// `now` and the others in milliseconds since 1970; `floor` is a running node's own HQ time, or the
-/// least that is known from the folder.
-fn judge(now: u64, floor: Option<u64>, until: Option<u64>, runs: bool) -> Finding {
+/// `now` and the others in milliseconds since 1970; `least` is HQ's time, where a running node is
+/// `sure` of it, or the last that HQ signed.
+fn judge(now: u64, least: Option<u64>, until: Option<u64>, sure: bool) -> Finding {
     let year = 1970 + now / MS_OF_YEAR;
     if !(YEAR_MIN..=YEAR_MAX).contains(&year) {
         return Finding::fail(CHECK, format!("this machine believes that it is {year}"), FIX);
     }
     let tolerance = u64::try_from(TOLERANCE.as_millis()).unwrap_or(u64::MAX);
-    if let Some(floor) = floor {
-        if now + tolerance < floor {
-            let says = format!("the clock is {} behind HQ's time", said(floor - now));
+    if let Some(least) = least {
+        if now + tolerance < least {
+            let says = format!("the clock is {} behind HQ's time", said(least - now));
             return Finding::fail(CHECK, says, FIX);
         }
-        if runs && floor + tolerance < now {
-            let ahead = said(now - floor);
-            let says = format!("the clock was set {ahead} ahead since the node started");
-            let fix = format!("{FIX}, then restart the node");
-            return Finding::warn(CHECK, says, fix);
+        if sure && least + tolerance < now {
+            let ahead = said(now - least);
+            let says = format!("the clock is {ahead} ahead of HQ's time");
+            return Finding::warn(CHECK, says, FIX);
         }
     }
     if let Some(until) = until.filter(|until| *until <= now) {
@@ -53,19 +52,14 @@ fn judge(now: u64, floor: Option<u64>, until: Option<u64>, runs: bool) -> Findin
         );
         return Finding::warn(CHECK, says, FIX);
     }
-    match floor {
+    match least {
         Some(_) => Finding::ok(CHECK, "not behind HQ's time"),
         None => Finding::ok(CHECK, format!("it is {year}; HQ's time is not known here")),
     }
 }
 
 fn said(ms: u64) -> String {
-    let minutes = ms / 60_000;
-    match minutes {
-        0..120 => format!("{minutes} min"),
-        120..2880 => format!("{} h", minutes / 60),
-        _ => format!("{} days", minutes / 1440),
-    }
+    words::span(Duration::from_millis(ms))
 }
 
 #[cfg(test)]
@@ -75,8 +69,8 @@ mod tests {
     const NOW: u64 = 1_800_000_000_000; // In January 2027.
     const HOUR: u64 = 3_600_000;
 
-    fn outcome(now: u64, floor: Option<u64>, runs: bool) -> Outcome {
-        judge(now, floor, Some(NOW + 100 * HOUR), runs).outcome
+    fn outcome(now: u64, least: Option<u64>, sure: bool) -> Outcome {
+        judge(now, least, Some(NOW + 100 * HOUR), sure).outcome
     }
 
     #[test]
@@ -100,9 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumped_under_a_running_node_is_a_warning() {
+    fn a_clock_ahead_of_a_time_that_hq_signed_just_now_is_a_warning() {
         assert_eq!(outcome(NOW, Some(NOW - HOUR), true), Outcome::Warn);
-        assert_eq!(outcome(NOW, Some(NOW - HOUR), false), Outcome::Ok, "a folder's floor is old");
+        assert_eq!(
+            outcome(NOW, Some(NOW - HOUR), false),
+            Outcome::Ok,
+            "the last that HQ signed may be old"
+        );
     }
 
     #[test]

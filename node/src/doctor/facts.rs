@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use storemesh_host::{folder, http::ClientError, ports as recorded};
-use storemesh_protocol::terminal::Membership;
+use storemesh_protocol::terminal::{self, Membership};
 
 use super::Finding;
 use crate::{
@@ -37,8 +37,11 @@ pub(super) struct Node {
 #[derive(Debug)]
 pub(super) struct Joined {
     pub(super) hq: Vec<String>,
-    /// It is at least so late, UTC in milliseconds since 1970.
-    pub(super) floor_ms: u64,
+    /// HQ's time as a running node has it, or the least that is known from the folder: UTC in
+    /// milliseconds since 1970.
+    pub(super) least_ms: u64,
+    /// It is no guess.
+    pub(super) sure: bool,
     pub(super) certificate_until_ms: u64,
 }
 
@@ -64,7 +67,8 @@ impl Facts {
         let joined = match &node {
             Some(node) => Some(Joined {
                 hq: node.status.hq_addresses.clone(),
-                floor_ms: node.status.hq_time_ms,
+                least_ms: node.status.hq_time.least_ms(),
+                sure: node.status.hq_time.sure,
                 certificate_until_ms: node.status.certificate_until_ms,
             }),
             None if findings.iter().any(|finding| finding.check == "node") => None,
@@ -101,7 +105,8 @@ impl Joined {
         let rows = membership::db(&folder)?.rows()?;
         let Some(membership) = Membership::load(&rows)? else { return Ok(None) };
         Ok(Some(Self {
-            floor_ms: membership.certificate.from.0,
+            least_ms: terminal::floor(&rows)?.max(membership.certificate.from).0,
+            sure: false,
             certificate_until_ms: membership.certificate.until.0,
             hq: membership.hq,
         }))

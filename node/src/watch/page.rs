@@ -17,6 +17,7 @@ use super::{Said, View, rates};
 use crate::{
     ops,
     views::{Answer, Gateway, Peer, PeerRelease, Release, Status},
+    words::span,
 };
 
 /// Lines for what is not as it should be.
@@ -330,14 +331,4 @@ fn dim() -> Style {
 /// Bytes a second; nothing when none.
 fn rate(bytes: u64) -> String {
     if bytes == 0 { String::new() } else { format!("{}/s", sizes::bytes(bytes)) }
-}
-
-fn span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }

@@ -14,7 +14,8 @@ fn status(fetching: bool) -> Value {
         "gateway": { "peer": "12D3KooWp2", "name": "till-2", "epoch": 7, "part": 0, "me": false, "connected": true,
             "dark": false, "shunned": false },
         "wired": true, "mains": true, "apart": [],
-        "hq_addresses": ["hq.example:7400"], "hq_time_ms": 0, "certificate_until_ms": 0,
+        "hq_addresses": ["hq.example:7400"], "certificate_until_ms": 0,
+        "hq_time": { "ms": 0, "sure": false, "from": "own_clock", "voices": null, "signed_ago_ms": null, "floor_ms": 0 },
         "listen": ["10.0.0.1:7410"], "uptime_ms": 7_500_000, "first_neighbour_chunk_ms": null,
         "releases": [{
             "product": "pos", "wanted": "2.1", "running": running, "phase": phase,

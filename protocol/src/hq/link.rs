@@ -1,19 +1,19 @@
 //! What one connected terminal may say, and when.
 //!
 //! First a hello. Without a certificate it may then enrol, nothing else; with one it is admitted,
-//! told its neighbours, and may ask for the lease. Only the holder of a lease may report, and only by
+//! told its neighbours and the time, and may ask for the lease. Only the holder of a lease may report, and only by
 //! its newest. Whatever comes out of turn ends the link.
 
 use std::collections::BTreeSet;
 
-use storemesh_keys::{Authored, Expiry, Name, PeerId, Timestamp, Verified};
+use storemesh_keys::{Authored, Expiry, HqSigned, Name, PeerId, Timestamp, Verified};
 
 use super::{
     Hq, LinkId, Output,
     leases::{Alone, GivenBack, Holder, PROMISE, Ruling},
 };
 use crate::{
-    Instant, Lease, Save, Unseen,
+    HqTime, Instant, Lease, Save, Unseen,
     wire::{
         self, GREETING_MAX, REPORT_MAX,
         mesh::Listen,
@@ -113,6 +113,11 @@ impl Hq {
             let member = member.as_ref().ok_or("asked for a lease without a certificate")?;
             self.ask_lease(now, wall, peer, member, outputs);
         }
+        if frame.ask_time.is_some() {
+            member.as_ref().ok_or("asked for the time without a certificate")?;
+            let time = Some(self.time(wall));
+            outputs.push(send(id, &FromHq { time, ..FromHq::default() }));
+        }
         if let (Some(number), Some(member)) = (frame.pong, &member) {
             let rulings = self.leases.answered(wall, &member.store, peer, number);
             self.tell_rulings(&member.store, rulings, outputs);
@@ -153,7 +158,7 @@ impl Hq {
             return Err("said hello twice".to_owned());
         }
         link.greeted = true;
-        let mut terminals = Vec::new();
+        let (mut terminals, mut time) = (Vec::new(), None);
         if let Some(certificate) = hello.certificate {
             let certificate = match certificate.verify(&self.trust, wall, Expiry::Enforced) {
                 Ok(certificate) => certificate,
@@ -195,9 +200,10 @@ impl Hq {
                 })
                 .take(TERMINALS_MAX)
                 .collect();
+            time = Some(self.time(wall));
             outputs.push(Output::Admitted { link: id, name, store });
         }
-        outputs.push(send(id, &self.welcome(terminals)));
+        outputs.push(send(id, &FromHq { time, ..self.welcome(terminals) }));
         Ok(())
     }
 
@@ -223,6 +229,10 @@ impl Hq {
     fn welcome(&self, terminals: Vec<Known>) -> FromHq {
         let welcome = Some(Welcome { online: self.signer.online().clone(), terminals });
         FromHq { welcome, ..FromHq::default() }
+    }
+
+    fn time(&self, at: Timestamp) -> HqSigned<HqTime> {
+        self.signer.sign(&HqTime { chain: self.trust.chain, at }).into_signed()
     }
 
     fn ask_lease(

@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 use storemesh_keys::{Certificate, Expiry, HqSigned, Name, PeerId, Verified};
 
 use super::{Output, Source, Terminal, mesh, reach};
-use crate::{Instant, finder, gateway, presence, swarm, wire::mesh::Hello};
+use crate::{Instant, finder, gateway, presence, swarm, time::clock, wire::mesh::Hello};
 
 /// HQ's certificates count so much longer in the store: the grace of a long outage.
 pub const CERTIFICATE_GRACE: Duration = Duration::from_hours(35 * 24);
@@ -107,6 +107,7 @@ impl Terminal {
             self.tell_presence(told, outputs);
             self.gateway(now, gateway::Input::NeighbourLost(peer), outputs);
             self.reach(now, reach::Input::NeighbourLost(peer), outputs);
+            self.time(now, clock::Input::NeighbourLost(peer), outputs);
         }
     }
 
@@ -188,7 +189,7 @@ impl Terminal {
         peer: PeerId,
         shown: &HqSigned<Certificate>,
     ) -> Result<Verified<Certificate>, Unfit> {
-        let at = self.clock.at(now);
+        let at = self.clock.certain(now);
         let certificate = shown.verify(&self.trust, at, Expiry::Ignored).map_err(Unfit::from)?;
         let store = &self.membership.certificate.store;
         if certificate.peer != peer {

@@ -1,8 +1,9 @@
 //! What goes into one terminal's composite, and what comes out.
 
 use core::net::SocketAddr;
+use std::time::Duration;
 
-use storemesh_keys::{Name, PeerId, PublicKey};
+use storemesh_keys::{Name, PeerId, PublicKey, Timestamp};
 
 use crate::{
     Save,
@@ -109,6 +110,8 @@ pub enum Input {
         chunk: ChunkId,
         why: FetchError,
     },
+    /// HQ has signed something at that time, and it was verified elsewhere.
+    HqTime(Timestamp),
     /// The program is to end, once what this brings has been sent.
     Stopping,
     /// The [`super::Terminal::deadline`] has come.
@@ -215,6 +218,11 @@ pub enum Event {
         peer: PeerId,
         name: Option<Name>,
         why: String,
+    },
+    /// The machine's own clock is wrong by so much.
+    ClockOff {
+        by: Duration,
+        ahead: bool,
     },
     /// HQ cannot be reached, or hung up.
     Unreachable {

@@ -11,6 +11,7 @@ use crate::{
     gateway::{self, ToldBy},
     install, presence,
     swarm::{self, Looked},
+    time::clock,
     wire::{
         self, CONTROL_MAX, GREETING_MAX,
         mesh::{
@@ -63,6 +64,7 @@ impl Terminal {
             ask_unseen,
             unseen,
             sees,
+            time,
         } = frame;
         if hello.is_some() {
             self.turn_away(now, peer, "said hello twice".to_owned(), outputs);
@@ -76,6 +78,9 @@ impl Terminal {
                 }
                 Err(why) => outputs.push(Output::Reject { from: Source::Neighbour(peer), why }),
             }
+        }
+        if let Some(time) = time {
+            self.hear_time(now, peer, time, outputs);
         }
         if let Some(wanted) = wanted {
             self.hear_wanted(now, Source::Neighbour(peer), &wanted, outputs);
@@ -153,7 +158,7 @@ impl Terminal {
         if !self.installer.is_news(&wanted) {
             return;
         }
-        self.clock.raise(wanted.at, now);
+        self.time(now, clock::Input::Signed(wanted.at), outputs);
         let key = wanted.product().as_ref().as_bytes();
         outputs.push(Output::Save(Save::put(WANTED, key, wanted.signed())));
         for peer in self.admitted().filter(|peer| from != Source::Neighbour(*peer)) {
@@ -207,6 +212,7 @@ impl Terminal {
     /// What a new neighbour is told first.
     pub(super) fn brief(&self, now: Instant, peer: PeerId, outputs: &mut Vec<Output>) {
         outputs.push(tell_candidate(peer, self.gateway.candidate(now)));
+        outputs.push(self.tell_time(now, peer));
         outputs.push(tell_presence(peer, self.presence()));
         for lease in self.gateway.lease().into_iter().chain(self.gateway.part()) {
             outputs.push(tell_lease(peer, lease));
@@ -302,6 +308,6 @@ pub(super) fn tell_presence(peer: PeerId, presence: Presence) -> Output {
     send(peer, &Frame { presence: Some(presence), ..Frame::default() })
 }
 
-fn send(peer: PeerId, frame: &Frame) -> Output {
+pub(super) fn send(peer: PeerId, frame: &Frame) -> Output {
     Output::Send { peer, frame: wire::encode(frame) }
 }

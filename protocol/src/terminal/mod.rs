@@ -2,7 +2,7 @@
 //!
 //! It owns whom to dial (`finder`), who is let in (`admission`), whether it is the gateway
 //! (`gateway`), what it installs (`install`), which chunk is asked of whom (`swarm`), what it tells
-//! of itself (`presence`) and whom it cannot reach (`reach`). The program on a terminal and the simulator drive this same composite.
+//! of itself (`presence`), whom it cannot reach (`reach`) and what time it is (`time`). The program on a terminal and the simulator drive this same composite.
 //! Frames are decoded and signatures checked here at the edge; the machines see verified statements
 //! alone. Nothing that a neighbour or HQ sends can make it fail: it is rejected, by name.
 
@@ -14,6 +14,7 @@ mod membership;
 mod mesh;
 mod reach;
 mod status;
+mod time;
 mod uplink;
 mod why;
 
@@ -41,16 +42,18 @@ pub use self::{
     status::{
         ApartView, GatewayView, NeighbourRelease, NeighbourView, ReleaseView, Status, UplinkView,
     },
+    time::floor,
     why::{Answer, Ask, Question, State},
 };
 use crate::{
-    BadRow, HqClock, Instant, Lease, Rows, Save, Wanted,
+    BadRow, Instant, Lease, Rows, Save, Wanted,
     finder::{self, Finder},
     gateway::{self, Gateway},
     install::{self, Installer},
     pace::Paces,
     presence::{self, Presences, To},
     swarm::{self, Swarm},
+    time::clock::{self, HqClock},
     wire::mesh::{Phase, Presence, ProductState},
 };
 pub use crate::{
@@ -58,6 +61,7 @@ pub use crate::{
     finder::FoundBy,
     gateway::AUXILIARY_BYTES_AFTER,
     install::{Lacking, Limit, Room},
+    time::clock::{TimeSource, TimeView},
 };
 
 const DISK_REFUSES: &str =
@@ -71,7 +75,7 @@ const WANTED: &str = "wanted.1";
 const NEIGHBOURS: &str = "neighbours.1";
 
 /// Every table a terminal keeps.
-pub const TABLES: &[&str] = &[membership::MEMBERSHIP, LEASE, WANTED, NEIGHBOURS];
+pub const TABLES: &[&str] = &[membership::MEMBERSHIP, LEASE, WANTED, NEIGHBOURS, time::TIME];
 
 /// What the driver knows at start.
 #[derive(Clone, Debug)]
@@ -152,11 +156,14 @@ impl Terminal {
         for row in rows.read::<HqSigned<Wanted>>(WANTED) {
             wanted.push(row?.1.verify(&trust, setup.wall, Expiry::Ignored)?);
         }
+        let orders = wanted.iter().map(|wanted| wanted.at);
+        let signed = orders.chain(lease.as_ref().map(|lease| lease.at));
+        let signed = signed.chain([membership.certificate.from]);
         let mut terminal = Self {
             me,
             key: setup.key,
             hardware: Hardware::default(),
-            clock: HqClock::new(setup.wall, membership.certificate.from, now),
+            clock: time::load(setup.wall, rows, signed, now)?,
             trust,
             hq_list: setup.hq_list,
             started: now,
@@ -219,6 +226,7 @@ impl Terminal {
             self.installer.deadline(),
             self.swarm.deadline(now),
             self.presences.deadline(),
+            self.clock.deadline(),
             self.reach.deadline(),
             self.moves.deadline(),
         ]
@@ -269,6 +277,7 @@ impl Terminal {
             Input::Answered { peer, address } => {
                 self.find(now, finder::Input::Answered { peer, address }, outputs);
             }
+            Input::HqTime(at) => self.time(now, clock::Input::Signed(at), outputs),
             Input::Stopping => self.gateway(now, gateway::Input::Stopping, outputs),
             Input::Tick => {
                 self.find(now, finder::Input::Tick, outputs);
@@ -278,6 +287,7 @@ impl Terminal {
                 self.end_late_greetings(now, outputs);
                 self.hear_late_listens(now, outputs);
                 self.reach(now, reach::Input::Tick, outputs);
+                self.time(now, clock::Input::Tick, outputs);
             }
         }
     }
@@ -308,7 +318,7 @@ impl Terminal {
                     if lease.part == 0 {
                         outputs.push(Output::Save(Save::put(LEASE, b"", lease.signed())));
                     }
-                    self.clock.raise(lease.at, now);
+                    self.time(now, clock::Input::Signed(lease.at), outputs);
                     self.spread_lease(&lease, outputs);
                     outputs.push(Output::Event(Event::Gateway {
                         peer: lease.holder,
@@ -343,6 +353,7 @@ impl Terminal {
         let gateway = self.gateway.gateway().map(|lease| lease.holder);
         self.swarm(now, swarm::Input::Gateway(gateway), outputs);
         self.reach(now, reach::Input::Gateway(gateway), outputs);
+        self.time(now, clock::Input::Speaks(self.gateway.speaks()), outputs);
     }
 
     fn reach(&mut self, now: Instant, input: reach::Input, outputs: &mut Vec<Output>) {

@@ -11,6 +11,7 @@ use crate::{
     content::ReleaseHead,
     install::{Job, Lacking, Product},
     swarm::Progress,
+    time::clock::TimeView,
     wire::mesh::{PRODUCTS_MAX, Phase, Presence, ProductState},
 };
 
@@ -28,7 +29,7 @@ pub struct Status {
     /// Where HQ is called, in this order.
     pub hq_addresses: Vec<String>,
     /// By which what HQ dated is judged.
-    pub hq_time: Timestamp,
+    pub time: TimeView,
     pub certificate_until: Timestamp,
     pub listen: Vec<SocketAddr>,
     pub neighbours: Vec<NeighbourView>,
@@ -152,7 +153,7 @@ impl Terminal {
                 .filter(|_| !self.gateway.speaks() && !self.gateway.is_served())
                 .map(|hq| hq.why.clone()),
             hq_addresses: self.membership.hq.clone(),
-            hq_time: self.clock.at(now),
+            time: self.time_view(now),
             certificate_until: certificate.until,
             listen: self.listen.clone(),
             neighbours: self.neighbour_views(),
@@ -161,6 +162,11 @@ impl Terminal {
             uptime: now.since(self.started),
             first_neighbour_chunk: self.first_neighbour_chunk.map(|at| at.since(self.started)),
         }
+    }
+
+    /// What this terminal takes for HQ's time.
+    pub fn time_view(&self, now: Instant) -> TimeView {
+        self.clock.view(now)
     }
 
     /// What the gateway, or HQ, is told of this terminal.

@@ -5,15 +5,18 @@ mod releases;
 use core::net::SocketAddr;
 use std::time::Duration;
 
-use storemesh_keys::{Certificate, Name, PeerId, Roles, SecretKey, Timestamp, Verified};
+use storemesh_keys::{
+    Certificate, ChainId, HqSigner, Name, OnlineKey, PeerId, Roles, SecretKey, Signed, Timestamp,
+    Trust, Verified,
+};
 
-use super::{Input, Membership, Output, Setup, Terminal};
+use super::{Input, Membership, Output, Setup, Terminal, TimeSource};
 use crate::{
-    Instant, Rows,
+    HqTime, Instant, Rows,
     fixtures::{lease, name, signer},
     wire::{
         self,
-        mesh::{Frame, Listen, Seen},
+        mesh::{Frame, Listen, Seen, Time},
         uplink::TERMINALS_MAX,
     },
 };
@@ -39,16 +42,25 @@ fn certificate(n: u8, store: Name) -> Verified<Certificate> {
     })
 }
 
-/// Till `n` of a store.
-fn terminal(n: u8, store: &str) -> Terminal {
+/// What till `n` of a store has kept of joining it.
+fn rows(n: u8, store: &str) -> Rows {
     let certificate = certificate(n, name(store));
     let membership =
         Membership { chain: signer().described().chain, certificate, hq: vec!["hq:7400".into()] };
     let mut rows = Rows::default();
     rows.apply(&membership.save());
+    rows
+}
+
+/// Till `n` of a store.
+fn terminal(n: u8, store: &str) -> Terminal {
+    load(n, &rows(n, store))
+}
+
+fn load(n: u8, rows: &Rows) -> Terminal {
     let (wall, neighbours) = (Timestamp(1), Vec::new());
     let setup = Setup { key: key(n), seed: u64::from(n), wall, neighbours, hq_list: true };
-    Terminal::load(setup, &rows, Instant(0)).unwrap().0
+    Terminal::load(setup, rows, Instant(0)).unwrap().0
 }
 
 fn at(last: u8) -> SocketAddr {
@@ -176,6 +188,60 @@ fn whom_the_gateway_sees_is_said_in_status_when_we_do_not() {
     let later = NOW + Duration::from_secs(10);
     let apart: Vec<PeerId> = one.status(later).apart.iter().map(|view| view.peer).collect();
     assert_eq!(apart, [other]);
+}
+
+#[test]
+fn a_newcomer_is_told_the_time_and_counts_it_as_a_guess() {
+    let (mut one, mut two) = (terminal(1, "s1"), terminal(2, "s1"));
+    let (hello_1, hello_2) = (connect(&mut one, two.me), connect(&mut two, one.me));
+    _ = say(&mut two, one.me, &hello_1);
+    let brief = frames(&say(&mut one, two.me, &hello_2));
+    let told = brief.iter().find(|frame| frame.time.is_some()).expect("it is told");
+    assert_eq!(two.status(NOW).time.source, TimeSource::OwnClock);
+    assert!(say(&mut two, one.me, told).is_empty());
+    let view = two.status(NOW).time;
+    assert_eq!(view.source, TimeSource::Median { voices: 2 });
+    assert!(!view.is_sure());
+    _ = two.handle(NOW, Input::Disconnected { peer: one.me });
+    assert_eq!(two.status(NOW).time.source, TimeSource::OwnClock);
+}
+
+#[test]
+fn a_time_that_hq_has_not_signed_is_rejected_and_no_floor() {
+    let (mut one, two) = met();
+    let root = SecretKey::from_seed([9; 32]);
+    let chain = ChainId::of_root(root.public());
+    let online = OnlineKey {
+        chain,
+        name: name("acme"),
+        generation: 1,
+        key: root.public(),
+        from: Timestamp(0),
+        until: Timestamp(u64::MAX),
+    };
+    let trust = Trust { chain, generation_min: 0 };
+    let impostor = HqSigner::new(root.clone(), Signed::sign(&root, &online), &trust).unwrap();
+    let later = Timestamp(1 << 50);
+    let signed = Some(impostor.sign(&HqTime { chain, at: later }).into_signed());
+    let time = Some(Time { hq_time: later, sure: true, signed });
+    let outputs = say(&mut one, two.me, &Frame { time, ..Frame::default() });
+    assert!(matches!(&outputs[..], [Output::Reject { .. }]), "{outputs:?}");
+    let view = one.status(NOW).time;
+    assert_eq!((view.floor, view.signed_ago), (Timestamp(0), None));
+    assert!(!view.is_sure());
+}
+
+#[test]
+fn the_floor_outlives_a_restart_with_a_clock_at_1970() {
+    let mut one = terminal(1, "s1");
+    let signed = Timestamp(1_800_000_000_000);
+    let mut rows = rows(1, "s1");
+    for save in one.handle(NOW, Input::HqTime(signed)).iter().filter_map(Output::as_save) {
+        rows.apply(save);
+    }
+    assert_eq!(super::floor(&rows).unwrap(), signed);
+    let again = load(1, &rows);
+    assert_eq!(again.status(Instant(0)).time.hq_time, signed);
 }
 
 #[test]

@@ -16,12 +16,13 @@ use crate::{
     Instant, Unseen, finder,
     gateway::{self, ToldBy},
     terminal::FoundBy,
+    time::clock,
     wire::{
         self, CONTROL_MAX,
         mesh::{Listen, Presence},
         uplink::{
-            ADDRESSES_MAX, AskLease, AskPart, FromHq, GiveBack, Hello, Report, TERMINALS_MAX,
-            TerminalState, ToHq, Welcome, Word,
+            ADDRESSES_MAX, AskLease, AskPart, AskTime, FromHq, GiveBack, Hello, Report,
+            TERMINALS_MAX, TerminalState, ToHq, Welcome, Word,
         },
     },
 };
@@ -89,6 +90,7 @@ impl Terminal {
         let certificate = Some(self.membership.certificate.signed().clone());
         let hello = Some(Hello { certificate, listen });
         outputs.push(send(&ToHq { hello, ..ToHq::default() }));
+        self.time(now, clock::Input::Greeted, outputs);
     }
 
     pub(super) fn uplink_down(&mut self, now: Instant, why: String, outputs: &mut Vec<Output>) {
@@ -122,7 +124,7 @@ impl Terminal {
                 self.hang_up(now, "spoke before its welcome".to_owned(), outputs);
                 return;
             };
-            if let Err(why) = vouches(welcome, &hq, &self.trust, self.clock.at(now)) {
+            if let Err(why) = vouches(welcome, &hq, &self.trust, self.clock.certain(now)) {
                 self.hang_up(now, why, outputs);
                 return;
             }
@@ -130,6 +132,9 @@ impl Terminal {
             self.welcomed(now, welcome, now.since(since), outputs);
         } else if let Some(welcome) = &frame.welcome {
             self.hear_terminals(now, welcome, outputs);
+        }
+        if let Some(time) = &frame.time {
+            self.hear_hq_time(now, time, outputs);
         }
         if let Some(refused) = frame.refused {
             let why = refused.why.clone();
@@ -213,6 +218,10 @@ impl Terminal {
 
 pub(super) fn ask_lease() -> Output {
     send(&ToHq { ask_lease: Some(AskLease {}), ..ToHq::default() })
+}
+
+pub(super) fn ask_time() -> Output {
+    send(&ToHq { ask_time: Some(AskTime {}), ..ToHq::default() })
 }
 
 pub(super) fn give_back(to: Option<PeerId>) -> Output {

@@ -7,11 +7,11 @@ use core::{fmt, net::SocketAddr};
 use std::time::Duration;
 
 use minicbor::{Decode, Decoder, Encode, decode::Error as Unread};
-use storemesh_keys::{Certificate, HqSigned, Name, PeerId, Signed};
+use storemesh_keys::{Certificate, HqSigned, Name, PeerId, Signed, Timestamp};
 
 use crate::{
     content::{Bits, ListId},
-    statements::{Lease, Unseen, Wanted},
+    statements::{HqTime, Lease, Unseen, Wanted},
     wire::addr,
 };
 
@@ -76,6 +76,23 @@ pub struct Frame {
     /// gateway alone.
     #[n(12)]
     pub sees: Option<Vec<Seen>>,
+    /// What time it is at HQ; replaces what the sender said before.
+    #[n(13)]
+    pub time: Option<Time>,
+}
+
+/// HQ time as the sender knows it, and what that rests on.
+#[derive(Clone, Debug, Encode, Decode, PartialEq)]
+#[cbor(map)]
+pub struct Time {
+    #[n(0)]
+    pub hq_time: Timestamp,
+    /// From HQ's signature; else it is a guess.
+    #[n(1)]
+    pub sure: bool,
+    /// The newest that the sender has.
+    #[n(2)]
+    pub signed: Option<HqSigned<HqTime>>,
 }
 
 /// The lease holder's word that it does not reach HQ; with `over`, that it does again.

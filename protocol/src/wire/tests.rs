@@ -1,6 +1,6 @@
 //! The bytes of every kind of frame: nodes of other versions in the same store read them.
 
-use storemesh_keys::{PeerId, Signed};
+use storemesh_keys::{PeerId, Signed, Timestamp};
 
 use super::{
     bulk, decode, encode,
@@ -8,9 +8,10 @@ use super::{
         self, AskUnseen, Candidate, Dark, Got, Have, Listen, Offer, Phase, Presence, ProductState,
         UnseenAnswer,
     },
-    uplink::{self, AskLease, AskPart, GiveBack, Known, Refused, Report, TerminalState},
+    uplink::{self, AskLease, AskPart, AskTime, GiveBack, Known, Refused, Report, TerminalState},
 };
 use crate::{
+    HqTime,
     content::{Bits, ChunkId, ListId},
     fixtures::{lease, name, peer, signer},
 };
@@ -80,6 +81,8 @@ fn frames_of_the_mesh() {
     );
     let sees = Some(vec![mesh::Seen { peer: peer(7), name: name("t") }]);
     golden(&mesh::Frame { sees, ..frame() }, &format!("a10c81a2005820{sevens}016174"));
+    let time = Some(mesh::Time { hq_time: Timestamp(1_800_000_000_000), sure: true, signed: None });
+    golden(&mesh::Frame { time, ..frame() }, "a10da2001b000001a3185c500001f5");
     let candidate = Some(Candidate {
         wired: true,
         mains: false,
@@ -117,6 +120,7 @@ fn frames_of_the_uplink() {
         &uplink::ToHq { report: Some(Report { terminals, epoch: 5 }), ..frame() },
         &format!("a103a20081a2005820{}01a100800105", "07".repeat(32)),
     );
+    golden(&uplink::ToHq { ask_time: Some(AskTime {}), ..frame() }, "a108a0");
     golden(&uplink::ToHq { pong: Some(9), ..frame() }, "a10409");
     golden(&uplink::ToHq { give_back: Some(GiveBack { to: None }), ..frame() }, "a105a0");
     let to = Some(GiveBack { to: Some(peer(7)) });
@@ -150,8 +154,16 @@ fn signed_parts_are_read_back_as_they_were() {
     let lease = Some(lease(3, peer(7)).into_signed());
     let frame = mesh::Frame { lease, ..mesh::Frame::default() };
     assert_eq!(decode::<mesh::Frame>(&encode(&frame)).unwrap(), frame);
+    let hq = signer();
+    let hq_time = HqTime { chain: hq.described().chain, at: Timestamp(7) };
+    let signed = hq.sign(&hq_time).into_signed();
+    let frame = uplink::FromHq { time: Some(signed.clone()), ..uplink::FromHq::default() };
+    assert_eq!(decode::<uplink::FromHq>(&encode(&frame)).unwrap(), frame);
+    let time = Some(mesh::Time { hq_time: Timestamp(8), sure: false, signed: Some(signed) });
+    let frame = mesh::Frame { time, ..mesh::Frame::default() };
+    assert_eq!(decode::<mesh::Frame>(&encode(&frame)).unwrap(), frame);
     let known = Known { peer: peer(1), name: name("till-1"), listen: Vec::new() };
-    let online: Signed<_> = signer().online().clone();
+    let online: Signed<_> = hq.online().clone();
     let welcome = Some(uplink::Welcome { online, terminals: vec![known] });
     let frame = uplink::FromHq { welcome, ..uplink::FromHq::default() };
     assert_eq!(decode::<uplink::FromHq>(&encode(&frame)).unwrap(), frame);

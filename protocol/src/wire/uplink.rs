@@ -12,7 +12,7 @@ use storemesh_keys::{
 };
 
 use crate::{
-    statements::{Lease, Unseen, Wanted},
+    statements::{HqTime, Lease, Unseen, Wanted},
     wire::{
         addr,
         mesh::{Listen, Presence},
@@ -46,6 +46,8 @@ pub struct ToHq {
     pub listen: Option<Listen>,
     #[n(7)]
     pub ask_part: Option<AskPart>,
+    #[n(8)]
+    pub ask_time: Option<AskTime>,
 }
 
 /// I hold an invitation and want a certificate.
@@ -74,6 +76,11 @@ pub struct Hello {
 #[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
 #[cbor(map)]
 pub struct AskLease {}
+
+/// What time is it at HQ?
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub struct AskTime {}
 
 /// I hold the lease and am about to stop, or would rather see another hold it.
 #[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
@@ -150,6 +157,9 @@ pub struct FromHq {
     /// The auxiliary lease of this epoch has ended.
     #[n(7)]
     pub ended: Option<u64>,
+    /// The answer to `ask_time`; also comes with the first welcome, for a terminal that HQ knows.
+    #[n(8)]
+    pub time: Option<HqSigned<HqTime>>,
 }
 
 /// The answer to a hello; said again when the addresses of the store's other terminals change.

@@ -2,14 +2,16 @@
 //!
 //! An [`Instant`] is this machine's own monotonic clock, begun at 0 when the program started; it is
 //! handed in by the driver and never sent to anybody. A [`Timestamp`](storemesh_keys::Timestamp) is
-//! UTC and stands only in what HQ signed; [`HqClock`] judges those.
+//! UTC; what HQ dated is judged by HQ time, which [`clock`] keeps.
+
+pub(crate) mod clock;
+#[cfg(test)]
+mod tests;
 
 use std::{
     ops::{Add, Sub},
     time::Duration,
 };
-
-use storemesh_keys::Timestamp;
 
 /// Microseconds since this program started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,30 +40,5 @@ impl Sub for Instant {
 
     fn sub(self, earlier: Self) -> Duration {
         self.since(earlier)
-    }
-}
-
-/// The time by which what HQ dated is judged: the machine's own wall clock as read once at start,
-/// carried on by the monotonic clock, and never below the highest time HQ has signed.
-#[derive(Clone, Copy, Debug)]
-pub struct HqClock {
-    wall: Timestamp,
-    read_at: Instant,
-}
-
-impl HqClock {
-    pub fn new(wall: Timestamp, floor: Timestamp, now: Instant) -> Self {
-        Self { wall: wall.max(floor), read_at: now }
-    }
-
-    pub fn at(&self, now: Instant) -> Timestamp {
-        self.wall.plus(now.since(self.read_at))
-    }
-
-    /// HQ signed something at `signed`: it is at least that late.
-    pub fn raise(&mut self, signed: Timestamp, now: Instant) {
-        if self.at(now) < signed {
-            *self = Self { wall: signed, read_at: now };
-        }
     }
 }
