@@ -23,6 +23,7 @@ mod rumours;
 mod story;
 mod telling;
 mod terminal;
+mod times;
 mod trace;
 mod watch;
 mod work;

@@ -283,11 +283,11 @@ impl World {
                 return Some(format!("{} does not run {}: {releases}", host.label, wanted.version));
             }
         }
-        self.unmet(store).or_else(|| self.unheard_gateway(store))
+        self.unmet(store).or_else(|| self.unheard_gateway(store)).or_else(|| self.wrong_time(store))
     }
 
     /// The terminals of a store that run.
-    fn alive(&self, store: usize) -> impl Iterator<Item = (&Host, &Program)> {
+    pub(super) fn alive(&self, store: usize) -> impl Iterator<Item = (&Host, &Program)> {
         let hosts = self.stores[store].terminals.iter().map(|t| &self.hosts[*t]);
         hosts.filter_map(|host| Some((host, host.program.as_ref()?)))
     }

@@ -165,5 +165,6 @@ fn parts(frame: &[u8]) -> String {
     parts.extend(frame.offer.map(|_| "offer".to_owned()));
     parts.extend(frame.ask_unseen.map(|_| "ask unseen".to_owned()));
     parts.extend(frame.unseen.map(|_| "unseen".to_owned()));
+    parts.extend(frame.time.map(|time| format!("time {} {}", time.hq_time, time.sure)));
     format!(" [{}]", parts.join(" "))
 }

@@ -24,6 +24,7 @@ use super::{
     hq,
     link::{Class, Lane},
     net::{ConnId, Node, Packet},
+    times,
     work::{Job, Requests},
 };
 
@@ -120,13 +121,10 @@ impl World {
         }
         host.boot += 1;
         host.disk.closed(now);
-        let setup = Setup {
-            key: host.key.clone(),
-            seed: self.chance.number(),
-            wall: hq::wall(now),
-            neighbours: Vec::new(),
-            hq_list: true,
-        };
+        let seed = self.chance.number();
+        let wall = times::own_clock(seed, hq::wall(now));
+        let setup =
+            Setup { key: host.key.clone(), seed, wall, neighbours: Vec::new(), hq_list: true };
         let loaded = Terminal::load(setup, &host.disk.rows, Instant(0));
         let (terminal, outputs) = loaded.expect("a terminal starts from what it saved");
         host.program = Some(Program {
@@ -153,7 +151,8 @@ impl World {
         let standing = host.disk.standing();
         let listen = vec![host.address];
         let hardware = Hardware { wired: !host.wireless, mains: true };
-        self.trace.step(&label, format!("{} starts, boot {boot}", micros(now)));
+        self.trace
+            .step(&label, format!("{} starts, boot {boot}, its clock at {wall}", micros(now)));
         self.commit_or_carry_out(t, outputs);
         self.push(t, Input::Listening(listen));
         self.push(t, Input::Hardware(hardware));
@@ -248,6 +247,7 @@ impl World {
                 self.watch_output(t, output);
             }
             self.watch_cancels(t);
+            self.watch_time(t);
             all.extend(outputs);
         }
         self.commit_or_carry_out(t, all);

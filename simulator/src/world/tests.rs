@@ -5,6 +5,7 @@ mod networks;
 mod order;
 mod parts;
 mod storms;
+mod times;
 
 use std::time::Duration;
 

@@ -10,7 +10,8 @@
 //! - No source is ever asked for more than the limits at once.
 //! - A deadline lies in the future (`terminal`, `hq`).
 //!
-//! What neighbours may say to each other is in `rumours`, who speaks to HQ in `grants`.
+//! What neighbours may say to each other is in `rumours`, who speaks to HQ in `grants`, what time it
+//! is in `times`.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "looks at some, carries out none")]
 
