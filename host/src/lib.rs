@@ -9,6 +9,7 @@
 pub mod bulk;
 pub mod config;
 pub mod db;
+pub mod decimal;
 pub mod exit;
 pub mod files;
 pub mod folder;

@@ -13,9 +13,10 @@ use std::{collections::BTreeMap, thread, time::SystemTime};
 
 use anyhow::Context as _;
 use storemesh_host::db::Db;
-use storemesh_keys::{PeerId, Timestamp};
+use storemesh_keys::{Name, PeerId, Timestamp};
 use storemesh_protocol::{
     Instant, Save,
+    feeds::Wanted,
     hq::{Answer, Hq, Input, LinkId, Order, Output, Refusal},
 };
 use tokio::{
@@ -36,7 +37,8 @@ const INBOX: usize = 4 * BATCH_MAX;
 #[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) frames: mpsc::Sender<Vec<u8>>,
-    pub(crate) admitted: watch::Sender<bool>,
+    /// The store that it is a terminal of, once it is admitted.
+    pub(crate) admitted: watch::Sender<Option<Name>>,
     pub(crate) fetching: watch::Sender<bool>,
 }
 
@@ -46,6 +48,7 @@ enum Event {
     Frame { link: LinkId, bytes: Vec<u8> },
     Disconnected { link: LinkId },
     Order { order: Order, reply: oneshot::Sender<Result<Answer, Refusal>> },
+    Wanted(Wanted),
 }
 
 /// Where events go in.
@@ -80,6 +83,11 @@ impl Inbox {
         let (reply, answer) = oneshot::channel();
         self.send(Event::Order { order, reply }).await?;
         answer.await.map_err(|_| Stopping)
+    }
+
+    /// HQ's feed says so; from its own thread, which this one never waits for.
+    pub(crate) fn wanted(&self, wanted: Wanted) -> Result<(), Stopping> {
+        self.0.blocking_send(Event::Wanted(wanted)).map_err(|_| Stopping)
     }
 
     async fn send(&self, event: Event) -> Result<(), Stopping> {
@@ -167,6 +175,7 @@ impl Driver {
                 self.ways.remove(&link);
                 Some(Input::Disconnected { link })
             }
+            Event::Wanted(wanted) => Some(Input::Wanted(wanted)),
             Event::Order { order, reply } => {
                 let ticket = self.next_ticket;
                 self.next_ticket += 1;
@@ -214,7 +223,7 @@ impl Driver {
             Output::Admitted { link, name, store } => {
                 tracing::info!(link, terminal = %name, %store, "a terminal called");
                 if let Some(way) = self.ways.get(&link) {
-                    way.admitted.send_replace(true);
+                    way.admitted.send_replace(Some(store));
                 }
             }
             Output::Fetching { link, may } => {

@@ -1,8 +1,9 @@
 //! The program `storemesh-hq`: the head office service and its commands.
 //!
-//! `serve` is the service: it drives the composite `storemesh_protocol::hq::Hq` ([`driver`]), with
-//! terminals on one side ([`uplink`]) and operators on the other ([`admin`]). Every other command
-//! but `init` is a client of that service ([`ops`], [`publish`]).
+//! `serve` is the service: it drives the composites `storemesh_protocol::hq::Hq` ([`driver`]) and
+//! `storemesh_protocol::feeds::hq::HqFeeds` ([`feeds`]), with terminals on one side ([`uplink`]) and
+//! operators on the other ([`admin`]). Every other command but `init` and `restored` is a client of
+//! that service ([`ops`], [`publish`]).
 
 mod cli;
 mod config;
@@ -12,6 +13,7 @@ mod own_key;
 mod serve;
 
 mod driver;
+mod feeds;
 
 mod db;
 
@@ -24,7 +26,9 @@ mod advertise;
 
 mod ops;
 mod publish;
+mod schema;
 mod tables;
+mod utc;
 
 use std::process::ExitCode;
 

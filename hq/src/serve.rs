@@ -6,6 +6,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,15 +21,17 @@ use storemesh_host::{
 };
 use storemesh_keys::SecretKey;
 use storemesh_protocol::hq::Hq;
-use tokio::time::timeout;
+use tokio::{sync::oneshot::error::RecvError, time::timeout};
 
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, journal::Journal},
     advertise::Advertise,
     chunks::Chunks,
     cli::{Common, ServeFlags, VERSION},
     config::{self, Settings},
-    db, driver, own_key,
+    db, driver,
+    feeds::{self, Started},
+    own_key,
     uplink::Uplink,
 };
 
@@ -62,7 +65,8 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let name = own.signer.described().name.clone();
     let chunks = Chunks::open(folder.path())?;
     let db = db::open(&folder.join(db::FILE))?;
-    let hq = Hq::load(own.signer, own.trust, &db.rows()?)
+    let books = Arc::new(feeds::open(&folder.join(feeds::FILE))?);
+    let hq = Hq::load(own.signer.clone(), own.trust, &db.rows()?)
         .with_context(|| format!("reading `{}`", folder.join(db::FILE).display()))?;
 
     let (listeners, listen, port) = bind(&own.key, settings)?;
@@ -74,11 +78,20 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     ports::write(folder.path(), &[(UPLINK, port), (ADMIN, admin_port)])?;
 
     let (inbox, mut driven) = driver::start(hq, db)?;
-    let router =
-        admin::router(Admin { inbox: inbox.clone(), chunks: chunks.clone(), chain, advertise });
+    let Started { inbox: feeds_inbox, grown, ended: mut feeds_driven } =
+        feeds::start(&own, books.clone(), inbox.clone())?;
+    let router = admin::router(Admin {
+        inbox: inbox.clone(),
+        feeds: feeds_inbox.clone(),
+        journal: Journal::new(books, own.trust, grown),
+        chunks: chunks.clone(),
+        chain,
+        advertise,
+        orders: Arc::default(),
+    });
     let admin = tokio::spawn(serve_tcp(admin_listener, router, token, admin::BODY_BYTES_MAX));
     let endpoints: Vec<_> = listeners.iter().map(|it| it.endpoint().clone()).collect();
-    let uplink = Uplink::new(inbox, chunks);
+    let uplink = Uplink::new(inbox, feeds_inbox, chunks);
     for listener in listeners {
         tokio::spawn(uplink.clone().listen(listener));
     }
@@ -96,12 +109,8 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
 
     let asked = tokio::select! {
         asked = stop::wanted(end_with_stdin) => asked?,
-        ended = &mut driven => {
-            return match ended {
-                Ok(Err(why)) => Err(why),
-                Ok(Ok(())) | Err(_) => Err(anyhow!("HQ ended by a bug of ours: see the log")),
-            };
-        }
+        ended = &mut driven => return Err(ended_early(ended)),
+        ended = &mut feeds_driven => return Err(ended_early(ended)),
     };
     tracing::info!(asked, "stopping");
     admin.abort();
@@ -112,13 +121,29 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
         // So that terminals hear of it rather than wait for a sign of life.
         _ = timeout(GOODBYE, endpoint.wait_idle()).await;
     }
-    // Every connection and request lets go of its inbox, and the driver ends after the last.
-    match timeout(COMMITS, driven).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(_)) => Err(anyhow!("HQ ended by a bug of ours: see the log")),
-        // Whatever still holds one has been answered nothing that is not on disk.
-        Err(_) => Ok(()),
+    // Every connection and request lets go of its inboxes, and the drivers end after the last: that of
+    // feeds first, since it speaks to the other.
+    for driven in [feeds_driven, driven] {
+        match timeout(COMMITS, driven).await {
+            Ok(Ok(ended)) => ended?,
+            Ok(Err(_)) => return Err(by_a_bug()),
+            // Whatever still holds one has been answered nothing that is not on disk.
+            Err(_) => {}
+        }
     }
+    Ok(())
+}
+
+/// Nobody asked a driver to end.
+fn ended_early(ended: Result<anyhow::Result<()>, RecvError>) -> anyhow::Error {
+    match ended {
+        Ok(Err(why)) => why,
+        Ok(Ok(())) | Err(_) => by_a_bug(),
+    }
+}
+
+fn by_a_bug() -> anyhow::Error {
+    anyhow!("HQ ended by a bug of ours: see the log")
 }
 
 /// One endpoint an address, all on one port.

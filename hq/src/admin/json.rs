@@ -4,6 +4,9 @@
 //! and hashes are text here and checked by the handlers, whose errors say which one is wrong.
 
 use serde::{Deserialize, Serialize};
+use storemesh_host::decimal::Decimal;
+use storemesh_keys::Name;
+use storemesh_protocol::feeds::stock::OnHand;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,4 +104,108 @@ pub(crate) struct FleetRow {
     pub(crate) bytes_lacking: Option<u64>,
     /// When HQ last heard of it; none since HQ started.
     pub(crate) seen_ms: Option<u64>,
+}
+
+/// What one terminal has written on one topic, as HQ holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeldRow {
+    pub(crate) store: String,
+    pub(crate) terminal: String,
+    pub(crate) terminal_id: String,
+    pub(crate) topic: String,
+    pub(crate) boots: u64,
+    pub(crate) entries: u64,
+    pub(crate) newest_boot: String,
+    pub(crate) newest_seq: u64,
+    /// Entries that no terminal has any more.
+    pub(crate) missing: u64,
+    pub(crate) void: u64,
+    pub(crate) forked: bool,
+    pub(crate) cloned: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TopicRow {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) scope: String,
+    pub(crate) writers: String,
+    pub(crate) bytes_max: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewSchema {
+    pub(crate) topics: Vec<TopicRow>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SchemaRow {
+    pub(crate) version: u32,
+    pub(crate) topics: Vec<TopicRow>,
+}
+
+/// What holds; as a change, what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SettingsRow {
+    pub(crate) journal_copies: Option<u32>,
+    pub(crate) journal_retention_s: Option<u64>,
+}
+
+/// Nothing more of a terminal counts: on this topic, or on all.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NewEnd {
+    pub(crate) topic: Option<String>,
+}
+
+/// An order was said in HQ's feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Said {
+    pub(crate) terminal: String,
+    pub(crate) terminal_id: String,
+    /// Of the entry in HQ's own feed.
+    pub(crate) seq: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CloneRow {
+    pub(crate) store: String,
+    pub(crate) terminal: String,
+    pub(crate) terminal_id: String,
+    pub(crate) boots: Vec<String>,
+    pub(crate) settled: bool,
+}
+
+/// What a store has of an item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StockRow {
+    pub(crate) store: String,
+    pub(crate) item: String,
+    pub(crate) on_hand: serde_json::Number,
+    /// The last count, where there was one.
+    pub(crate) counted: Option<Counted>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    pub(crate) value: serde_json::Number,
+    pub(crate) terminal_id: String,
+    pub(crate) boot: String,
+    pub(crate) seq: u64,
+}
+
+impl StockRow {
+    pub(crate) fn new(store: &Name, item: &str, on_hand: &OnHand) -> Self {
+        let counted = on_hand.counted.zip(on_hand.count).map(|(at, value)| Counted {
+            value: Decimal(value).to_json(),
+            terminal_id: at.author.peer().to_string(),
+            boot: at.boot.to_string(),
+            seq: at.seq,
+        });
+        let (store, item) = (store.to_string(), item.to_owned());
+        Self { store, item, on_hand: Decimal(on_hand.quantity).to_json(), counted }
+    }
 }

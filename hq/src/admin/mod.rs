@@ -10,17 +10,25 @@
 //! GET  /v1/fleet
 //! ```
 //!
+//! What is said to the chain stands in `chain`, the journals in `journal`, and stock in `stock`.
+//!
 //! The rule: handlers turn JSON into [`Order`]s and answers into JSON; what may be done is the
 //! composite's to say. Chunks are the exception: their bytes go to the disk here, verified, and a
 //! release becomes an order only when all its chunks are there (`releases`). Errors are problem
 //! documents; what an operator could do differently is in their detail.
 
+pub(crate) mod journal;
 pub(crate) mod json;
 
+mod chain;
+mod line;
 mod releases;
+mod stock;
 mod stores;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -34,7 +42,10 @@ use storemesh_protocol::{
     hq::{Answer, Order, Refusal},
 };
 
-use crate::{advertise::Advertise, chunks::Chunks, driver::Inbox};
+use tokio::sync::Mutex;
+
+use self::journal::Journal;
+use crate::{advertise::Advertise, chunks::Chunks, driver::Inbox, feeds};
 
 /// A chunk is the largest thing that is sent here; a question for 4,096 chunks has 275 kB.
 pub(crate) const BODY_BYTES_MAX: usize = STORED_MAX;
@@ -42,9 +53,13 @@ pub(crate) const BODY_BYTES_MAX: usize = STORED_MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
     pub(crate) inbox: Inbox,
+    pub(crate) feeds: feeds::Inbox,
+    pub(crate) journal: Journal,
     pub(crate) chunks: Chunks,
     pub(crate) chain: ChainId,
     pub(crate) advertise: Advertise,
+    /// Held by who changes what it has read.
+    pub(crate) orders: Arc<Mutex<()>>,
 }
 
 pub(crate) fn router(admin: Admin) -> Router {
@@ -56,6 +71,15 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/v1/releases", get(releases::list).post(releases::add))
         .route("/v1/releases/{product}/{version}/start", post(releases::start))
         .route("/v1/fleet", get(stores::fleet))
+        .route("/v1/schema", get(chain::show_schema).post(chain::publish))
+        .route("/v1/settings", get(chain::show_settings).post(chain::set))
+        .route("/v1/terminals/{terminal}/end", post(chain::end))
+        .route("/v1/clones", get(chain::clones))
+        .route("/v1/clones/{terminal}/settle", post(chain::settle))
+        .route("/v1/journal", get(journal::list))
+        .route("/v1/journal/tail", get(journal::tail))
+        .route("/v1/journal/status", get(journal::status))
+        .route("/v1/stock/{item}", get(stock::show))
         .with_state(admin)
 }
 

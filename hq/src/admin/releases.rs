@@ -118,7 +118,8 @@ pub(super) async fn start(
     let (product_name, version_name): (Name, Name) =
         (parse("product", &product)?, parse("version", &version)?);
     let order = Order::Start { product: product_name, version: version_name };
-    let Answer::Done = admin.order(order).await? else { return Err(mismatch()) };
+    let Answer::Say(control) = admin.order(order).await? else { return Err(mismatch()) };
+    admin.say(control).await?;
     Ok(Json(Started { product, version }))
 }
 

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::VarInt;
 use storemesh_host::{bulk, logs::CHUNKS};
 use storemesh_keys::PeerId;
 use storemesh_protocol::content::ChunkId;
@@ -16,6 +16,7 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
 };
 
+use super::streams::Stream;
 use crate::chunks::Chunks;
 
 /// Streams of one terminal that are answered at once; more wait their turn. A terminal needs one.
@@ -23,56 +24,51 @@ const STREAMS_MAX: usize = 4;
 /// The terminal does not hold its store's lease.
 const NO_LEASE: VarInt = VarInt::from_u32(2);
 
-/// Until the connection ends. Dropped, it leaves no stream behind.
-pub(super) async fn serve(
-    connection: &Connection,
+/// Those of one terminal. Dropped, it leaves none behind.
+pub(super) struct Bulk {
     peer: PeerId,
-    chunks: &Chunks,
-    mut may_fetch: watch::Receiver<bool>,
-) {
-    let room = Arc::new(Semaphore::new(STREAMS_MAX));
-    let mut streams = JoinSet::new();
-    loop {
-        tokio::select! {
-            // In this order: a stream opened right after the lease was granted is answered.
-            biased;
-            changed = may_fetch.changed() => {
-                // The driver has hung up: so will the caller.
-                let Ok(()) = changed else { return };
-                if !*may_fetch.borrow_and_update() {
-                    streams.shutdown().await;
-                }
-            }
-            stream = connection.accept_bi() => {
-                let Ok((mut out, mut input)) = stream else { return };
-                while streams.try_join_next().is_some() {}
-                if *may_fetch.borrow() {
-                    streams.spawn(in_turn(room.clone(), out, input, peer, chunks.clone()));
-                } else {
-                    // Either is an error when the other side has ended it already.
-                    _ = (out.reset(NO_LEASE), input.stop(NO_LEASE));
-                }
-            }
+    chunks: Chunks,
+    may_fetch: watch::Receiver<bool>,
+    room: Arc<Semaphore>,
+    streams: JoinSet<()>,
+}
+
+impl Bulk {
+    pub(super) fn new(peer: PeerId, chunks: Chunks, may_fetch: watch::Receiver<bool>) -> Self {
+        let room = Arc::new(Semaphore::new(STREAMS_MAX));
+        Self { peer, chunks, may_fetch, room, streams: JoinSet::new() }
+    }
+
+    /// Waits for another word on whether the terminal may fetch; false when the driver has hung up,
+    /// and so will the caller.
+    pub(super) async fn changed(&mut self) -> bool {
+        let Ok(()) = self.may_fetch.changed().await else { return false };
+        if !*self.may_fetch.borrow_and_update() {
+            self.streams.abort_all();
+        }
+        true
+    }
+
+    pub(super) fn take(&mut self, stream: Stream) {
+        while self.streams.try_join_next().is_some() {}
+        if *self.may_fetch.borrow() {
+            let (room, chunks) = (self.room.clone(), self.chunks.clone());
+            self.streams.spawn(in_turn(room, stream, self.peer, chunks));
+        } else {
+            stream.reset(NO_LEASE);
         }
     }
 }
 
-async fn in_turn(
-    room: Arc<Semaphore>,
-    out: SendStream,
-    input: RecvStream,
-    peer: PeerId,
-    chunks: Chunks,
-) {
+async fn in_turn(room: Arc<Semaphore>, stream: Stream, peer: PeerId, chunks: Chunks) {
     let _turn = room.acquire().await.expect("nobody closes it");
-    if let Err(why) = answer(out, input, peer, chunks).await {
+    if let Err(why) = answer(stream, peer, chunks).await {
         tracing::debug!("a bulk stream ended: {why:#}");
     }
 }
 
 async fn answer(
-    mut out: SendStream,
-    mut input: RecvStream,
+    Stream { mut out, mut input }: Stream,
     peer: PeerId,
     chunks: Chunks,
 ) -> anyhow::Result<()> {

@@ -3,8 +3,8 @@
 //! The rule: frames go to the driver in the order in which they came, each of at most
 //! [`REPORT_MAX`] bytes; a longer one ends the link. (What a stranger may say is shorter: the
 //! composite, who knows when it was admitted, holds it to that.) When the driver is behind, the
-//! reader waits, and QUIC holds the terminal back. What the driver sends is ahead of chunks on the
-//! same connection, so an order never waits behind a release.
+//! reader waits, and QUIC holds the terminal back. What the driver sends is ahead of feeds
+//! and chunks on the same connection, so an order never waits behind a release.
 
 use quinn::{RecvStream, SendStream};
 use storemesh_host::frames::{read_frame, write_frame};
@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use crate::driver::Inbox;
 
-/// Above that of bulk streams, which keep the default, 0.
-const PRIORITY: i32 = 1;
+/// Above that of feeds, 1, and of bulk streams, which keep the default, 0.
+const PRIORITY: i32 = 2;
 
 /// Until the terminal ends the stream.
 pub(super) async fn read(

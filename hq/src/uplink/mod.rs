@@ -3,14 +3,17 @@
 //! The rule: a connection is a stranger until the composite admits it, and a stranger may have
 //! one stream with small frames, for a short time, and in small numbers. It says hello within
 //! [`HELLO`] of its handshake and is admitted (or has enrolled and left) within [`STRANGER`]. Then
-//! the same stream carries larger frames, and, while the composite lets it, further streams fetch
-//! chunks (`bulk`).
+//! the same stream carries larger frames, and there may be further ones, by their first byte
+//! (`streams`): one for feeds (`feeds`), and, while the composite lets it, those that fetch chunks
+//! (`bulk`).
 //!
-//! What a frame means is the composite's business; here frames go in and out (`control`). A lost
+//! What a frame means is the composites' business; here frames go in and out (`control`). A lost
 //! connection is no loss: the terminal calls again.
 
 mod bulk;
 mod control;
+mod feeds;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +37,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use self::bulk::Bulk;
 use crate::{
     chunks::Chunks,
     driver::{Inbox, Way},
@@ -60,15 +64,16 @@ const TURNED_AWAY: VarInt = VarInt::from_u32(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Uplink {
     inbox: Inbox,
+    feeds: crate::feeds::Inbox,
     chunks: Chunks,
     next_link: Arc<AtomicU64>,
     strangers: Arc<Semaphore>,
 }
 
 impl Uplink {
-    pub(crate) fn new(inbox: Inbox, chunks: Chunks) -> Self {
+    pub(crate) fn new(inbox: Inbox, feeds: crate::feeds::Inbox, chunks: Chunks) -> Self {
         let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
-        Self { inbox, chunks, next_link: Arc::default(), strangers }
+        Self { inbox, feeds, chunks, next_link: Arc::default(), strangers }
     }
 
     /// Takes connections until the endpoint is closed.
@@ -119,7 +124,7 @@ impl Uplink {
         };
 
         let (frames, queue) = mpsc::channel(QUEUE);
-        let (admitted, admission) = watch::channel(false);
+        let (admitted, admission) = watch::channel(None);
         let (fetching, may_fetch) = watch::channel(false);
         tracing::debug!(link, %peer, from = %address_of(connection), "a terminal connected");
         self.inbox.connected(link, peer, Way { frames, admitted, fetching }).await?;
@@ -127,7 +132,7 @@ impl Uplink {
 
         let in_time = async {
             let mut admission = admission.clone();
-            match timeout(STRANGER, admission.wait_for(|admitted| *admitted)).await {
+            match timeout(STRANGER, admission.wait_for(Option::is_some)).await {
                 Ok(Ok(_)) => drop(stranger),
                 // Hung up on: `hung_up` sees to that.
                 Ok(Err(_)) => {}
@@ -135,11 +140,20 @@ impl Uplink {
             }
             std::future::pending::<()>().await;
         };
-        let fetching = async {
-            if admission.clone().wait_for(|admitted| *admitted).await.is_ok() {
-                bulk::serve(connection, peer, &self.chunks, may_fetch).await;
+        let streaming = async {
+            let admitted = admission.clone().wait_for(Option::is_some).await.map(|it| it.clone());
+            if let Ok(Some(store)) = admitted {
+                let bulk = Bulk::new(peer, self.chunks.clone(), may_fetch);
+                // One more may wait while the last ends.
+                let (opened, feeds_streams) = mpsc::channel(1);
+                tokio::select! {
+                    () = streams::serve(connection, bulk, opened) => {}
+                    ended = feeds::serve(link, peer, &store, feeds_streams, &self.feeds) => {
+                        return ended;
+                    }
+                }
             }
-            std::future::pending::<()>().await;
+            std::future::pending().await
         };
         let hung_up = async {
             let mut admission = admission.clone();
@@ -151,9 +165,10 @@ impl Uplink {
             ended = control::write(out, queue) => ended,
             () = hung_up => Ok(()),
             () = in_time => Err(anyhow::anyhow!("not admitted within {} s", STRANGER.as_secs())),
-            () = fetching => Ok(()),
+            ended = streaming => ended,
         };
         // Told in any case, or the composite would take it for connected for ever.
+        self.feeds.down(link).await?;
         self.inbox.disconnected(link).await?;
         ended
     }
