@@ -11,7 +11,7 @@ use std::time::Duration;
 use minicbor::{Decode, Encode};
 use storemesh_keys::{Certificate, Expiry, HqSigned, Name, PeerId, Verified};
 
-use super::{Output, Source, Terminal, mesh, reach};
+use super::{Output, Source, Terminal, feeds::KEPT_OUT, mesh, reach};
 use crate::{Instant, finder, gateway, presence, swarm, time::clock, wire::mesh::Hello};
 
 /// HQ's certificates count so much longer in the store: the grace of a long outage.
@@ -198,6 +198,9 @@ impl Terminal {
         if certificate.store != *store {
             let why = format!("is a terminal of store {}, this is {store}", certificate.store);
             return Err(Unfit { why, foreign: Some(certificate.name.clone()) });
+        }
+        if self.kept_out.contains(&peer) {
+            return Err(Unfit::new(KEPT_OUT));
         }
         if certificate.until.plus(CERTIFICATE_GRACE) <= at {
             return Err(Unfit::new("shows a certificate that ended longer ago than the grace"));

@@ -9,6 +9,7 @@ use crate::{
     Save,
     content::{ChunkId, ChunkRef},
     disk::{DiskAnswer, DiskJob},
+    feeds::terminal::{FromFeeds, ToFeeds},
     finder::FoundBy,
 };
 
@@ -110,8 +111,8 @@ pub enum Input {
         chunk: ChunkId,
         why: FetchError,
     },
-    /// HQ has signed something at that time, and it was verified elsewhere.
-    HqTime(Timestamp),
+    /// What the terminal's feeds say.
+    Feeds(FromFeeds),
     /// The program is to end, once what this brings has been sent.
     Stopping,
     /// The [`super::Terminal::deadline`] has come.
@@ -148,6 +149,10 @@ pub enum Output {
     },
     CloseUplink,
     SendUp(Vec<u8>),
+    /// This terminal speaks to HQ for its store: open the stream for feeds.
+    OpenFeeds,
+    /// For the terminal's feeds.
+    Feeds(ToFeeds),
 
     /// Ask `from` for this chunk, verify it, write it down, and say so.
     Fetch {

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod admission;
+mod feeds;
 mod io;
 mod join;
 mod membership;
@@ -22,7 +23,7 @@ mod why;
 mod tests;
 
 use core::net::SocketAddr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use storemesh_keys::{
     Expiry, HqSigned, Name, PeerId, SecretKey, Timestamp, Trust, Verified, VerifyError,
@@ -136,6 +137,9 @@ pub struct Terminal {
     /// What all neighbours were told last of how the releases are.
     milestones: Vec<Milestone>,
     reach: Reach,
+    /// Whom the feeds keep out.
+    kept_out: BTreeSet<PeerId>,
+    told: feeds::Told,
 }
 
 impl Terminal {
@@ -182,6 +186,8 @@ impl Terminal {
             moves: Paces::default(),
             milestones: Vec::new(),
             reach: Reach::new(me),
+            kept_out: BTreeSet::new(),
+            told: feeds::Told::default(),
             membership,
         };
         let mut outputs = Vec::new();
@@ -203,6 +209,7 @@ impl Terminal {
         for address in setup.neighbours {
             terminal.find(now, finder::Input::Configured(address), &mut outputs);
         }
+        terminal.tell_feeds(now, &mut outputs);
         Ok((terminal, outputs))
     }
 
@@ -213,6 +220,7 @@ impl Terminal {
         self.route(now, input, &mut outputs);
         let presence = self.presences.handle(now, presence::Input::Tick);
         self.tell_presence(presence, &mut outputs);
+        self.tell_feeds(now, &mut outputs);
         outputs
     }
 
@@ -277,7 +285,7 @@ impl Terminal {
             Input::Answered { peer, address } => {
                 self.find(now, finder::Input::Answered { peer, address }, outputs);
             }
-            Input::HqTime(at) => self.time(now, clock::Input::Signed(at), outputs),
+            Input::Feeds(told) => self.hear_feeds(now, told, outputs),
             Input::Stopping => self.gateway(now, gateway::Input::Stopping, outputs),
             Input::Tick => {
                 self.find(now, finder::Input::Tick, outputs);

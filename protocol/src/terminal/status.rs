@@ -66,6 +66,7 @@ pub enum UplinkView {
 }
 
 /// A neighbour, connected or only known of.
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing to a person")]
 #[derive(Clone, Debug)]
 pub struct NeighbourView {
     pub peer: PeerId,
@@ -78,6 +79,8 @@ pub struct NeighbourView {
     pub gateway: bool,
     /// It sent wrong bytes: nothing is fetched from it until this terminal starts anew.
     pub shunned: bool,
+    /// Two copies of its disk were in use at once: it is not let in.
+    pub kept_out: bool,
     /// How far it is with what this terminal wants or runs, as far as it has told.
     pub releases: Vec<NeighbourRelease>,
 }
@@ -236,6 +239,7 @@ impl Terminal {
             gateway: holder == Some(*peer),
             releases: self.releases_of(peer),
             shunned: self.swarm.shuns(peer),
+            kept_out: self.kept_out.contains(peer),
         });
         let away = self.finder.known().filter(|(peer, ..)| !self.neighbours.contains_key(peer));
         let away = away.map(|(peer, address, by)| NeighbourView {
@@ -247,6 +251,7 @@ impl Terminal {
             gateway: holder == Some(peer),
             releases: Vec::new(),
             shunned: self.swarm.shuns(&peer),
+            kept_out: self.kept_out.contains(&peer),
         });
         connected.chain(away).collect()
     }

@@ -2,6 +2,8 @@
 
 mod releases;
 
+mod feeds;
+
 use core::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use storemesh_keys::{
 use super::{Input, Membership, Output, Setup, Terminal, TimeSource};
 use crate::{
     HqTime, Instant, Rows,
+    feeds::terminal::FromFeeds,
     fixtures::{lease, name, signer},
     wire::{
         self,
@@ -54,13 +57,22 @@ fn rows(n: u8, store: &str) -> Rows {
 
 /// Till `n` of a store.
 fn terminal(n: u8, store: &str) -> Terminal {
-    load(n, &rows(n, store))
+    started(n, store).0
+}
+
+/// And what it wants done first.
+fn started(n: u8, store: &str) -> (Terminal, Vec<Output>) {
+    start(n, &rows(n, store))
 }
 
 fn load(n: u8, rows: &Rows) -> Terminal {
+    start(n, rows).0
+}
+
+fn start(n: u8, rows: &Rows) -> (Terminal, Vec<Output>) {
     let (wall, neighbours) = (Timestamp(1), Vec::new());
     let setup = Setup { key: key(n), seed: u64::from(n), wall, neighbours, hq_list: true };
-    Terminal::load(setup, rows, Instant(0)).unwrap().0
+    Terminal::load(setup, rows, Instant(0)).unwrap()
 }
 
 fn at(last: u8) -> SocketAddr {
@@ -236,7 +248,9 @@ fn the_floor_outlives_a_restart_with_a_clock_at_1970() {
     let mut one = terminal(1, "s1");
     let signed = Timestamp(1_800_000_000_000);
     let mut rows = rows(1, "s1");
-    for save in one.handle(NOW, Input::HqTime(signed)).iter().filter_map(Output::as_save) {
+    for save in
+        one.handle(NOW, Input::Feeds(FromFeeds::HqTime(signed))).iter().filter_map(Output::as_save)
+    {
         rows.apply(save);
     }
     assert_eq!(super::floor(&rows).unwrap(), signed);

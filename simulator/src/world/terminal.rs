@@ -335,6 +335,8 @@ impl World {
             Output::Fetch { from, chunk } => self.fetch(t, from, chunk),
             Output::Cancel { from, chunk } => self.cancel(t, from, chunk),
             Output::Disk(job) => self.disk_job(t, job),
+            // The world has no feeds yet.
+            Output::OpenFeeds | Output::Feeds(_) => {}
             Output::Reject { .. } | Output::Event(_) => {}
         }
     }

@@ -1,5 +1,7 @@
 //! How a terminal's feeds are, for people.
 
+use storemesh_keys::Timestamp;
+
 use super::TerminalFeeds;
 use crate::feeds::{Author, EntryId, FeedId, Settings};
 
@@ -27,6 +29,8 @@ pub struct FeedStatus {
     pub first: u64,
     pub last: u64,
     pub acked: u64,
+    /// HQ's time when it acknowledged it last.
+    pub acked_at: Option<Timestamp>,
     /// Of an own feed: how many neighbours have all of it.
     pub copies: usize,
 }
@@ -43,6 +47,7 @@ impl TerminalFeeds {
                 first: feed.first,
                 last: feed.last,
                 acked: feed.acked_in(generation),
+                acked_at: feed.acked.map(|acked| acked.at),
                 copies: self
                     .exchange
                     .sides()

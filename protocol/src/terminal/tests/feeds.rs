@@ -1,0 +1,80 @@
+//! What the terminal's feeds are told, and what their word does.
+
+use super::*;
+use crate::{
+    feeds::terminal::{FromFeeds, ToFeeds},
+    wire::uplink::{FromHq, Welcome},
+};
+
+fn told(outputs: &[Output]) -> Vec<ToFeeds> {
+    let told = |output: &Output| {
+        let Output::Feeds(told) = output else { return None };
+        Some(told.clone())
+    };
+    outputs.iter().filter_map(told).collect()
+}
+
+fn granted(to: PeerId) -> Frame {
+    Frame { lease: Some(lease(1, to).into_signed()), ..Frame::default() }
+}
+
+#[test]
+fn the_feeds_hear_who_the_gateway_is_once() {
+    let (mut one, two) = met();
+    let heard = say(&mut one, two.me, &granted(two.me));
+    assert_eq!(told(&heard), [ToFeeds::Gateway(Some(two.me))]);
+    assert!(told(&say(&mut one, two.me, &granted(two.me))).is_empty(), "it is no news");
+}
+
+#[test]
+fn the_feeds_hear_hqs_time_once_it_is_sure_and_when_it_jumps() {
+    let (mut one, at_start) = started(1, "s1");
+    assert_eq!(told(&at_start), [], "a guess is not told");
+    let (signed, later) = (Timestamp(1_000_000_000), Timestamp(2_000_000_000));
+    let heard = one.handle(NOW, Input::Feeds(FromFeeds::HqTime(signed)));
+    assert_eq!(told(&heard), [ToFeeds::HqTime(signed)]);
+    let hours = NOW + std::time::Duration::from_hours(5);
+    assert!(told(&one.handle(hours, Input::Tick)).is_empty(), "it went on as it should");
+    let heard = one.handle(hours, Input::Feeds(FromFeeds::HqTime(later)));
+    assert_eq!(told(&heard), [ToFeeds::HqTime(later)]);
+}
+
+#[test]
+fn the_stream_to_hq_is_opened_once_this_terminal_speaks_for_its_store() {
+    let mut one = terminal(1, "s1");
+    let due = one.deadline(NOW);
+    let called = one.handle(due, Input::Tick);
+    let opens = |output: &Output| matches!(output, Output::OpenUplink { .. });
+    assert!(called.iter().any(opens), "{called:?}");
+    let hq = signer().described().key;
+    let mut outputs = one.handle(due, Input::UplinkUp { hq });
+    let hear = |one: &mut Terminal, frame: &FromHq| {
+        one.handle(due, Input::UplinkFrame(wire::encode(frame)))
+    };
+    let welcome = Some(Welcome { online: signer().online().clone(), terminals: Vec::new() });
+    outputs.extend(hear(&mut one, &FromHq { welcome, ..FromHq::default() }));
+    let feeds = |output: &Output| matches!(output, Output::OpenFeeds);
+    assert!(!outputs.iter().any(feeds), "it is not the gateway yet: {outputs:?}");
+    let lease = Some(lease(1, one.me).into_signed());
+    let outputs = hear(&mut one, &FromHq { lease, ..FromHq::default() });
+    assert_eq!(outputs.iter().filter(|output| feeds(output)).count(), 1, "{outputs:?}");
+}
+
+#[test]
+fn whom_the_feeds_keep_out_is_sent_away_till_they_let_it_in() {
+    let (mut one, two) = met();
+    let sent = one.handle(NOW, Input::Feeds(FromFeeds::KeepOut(two.me)));
+    let closed = |output: &Output| matches!(output, Output::Close { peer, .. } if *peer == two.me);
+    assert!(sent.iter().any(closed), "{sent:?}");
+    let hello = |one: &mut Terminal| {
+        let mut two = terminal(2, "s1");
+        let hello = connect(&mut two, one.me);
+        _ = connect(one, two.me);
+        say(one, two.me, &hello)
+    };
+    let refused = hello(&mut one);
+    assert!(refused.iter().any(closed) && !one.is_admitted(&two.me), "{refused:?}");
+    _ = one.handle(NOW, Input::Feeds(FromFeeds::LetIn(two.me)));
+    _ = hello(&mut one);
+    assert!(one.is_admitted(&two.me));
+}
