@@ -10,9 +10,18 @@
 //! | `GET /v1/why/neighbour`, `/v1/why/neighbour/TERMINAL` | of every terminal, or one: why it is used or not |
 //! | `GET /v1/garbage` | what a collection would delete ([`views::Garbage`]), a bare array |
 //! | `POST /v1/garbage/collect` | deletes it, and says what |
+//! | `POST /v1/journal/TOPIC` | keeps an event, and says where ([`views::Entry`]) |
+//! | `GET /v1/journal` | how this terminal's own entries stand ([`views::Journal`]) |
+//! | `GET /v1/stock/ITEM` | what is on hand of an item ([`views::Stock`]) |
 //!
 //! On the socket whoever may open it may ask; on loopback it takes the token. Errors are problem
 //! documents (RFC 9457).
+
+mod journal;
+mod quantity;
+mod stock;
+
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -20,29 +29,42 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use storemesh_host::http::Problem;
+use storemesh_host::{db::Db, http::Problem};
 use storemesh_keys::Name;
-use storemesh_protocol::terminal::Ask;
+use storemesh_protocol::{feeds::PAYLOAD_MAX, terminal::Ask};
 use tokio::sync::oneshot;
 
 use crate::{
     disk,
     driver::{Inbox, Stopping},
+    feeds,
     views::{self, Answer, Garbage, Peer, Status},
     work::{Job, Jobs},
 };
 
-/// No request has a body yet.
-pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
+/// The largest body is an entry of a journal.
+pub(crate) const BODY_BYTES_MAX: usize = PAYLOAD_MAX;
 
 /// What answers ask.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) inbox: Inbox,
     pub(crate) jobs: Jobs,
+    pub(crate) kept: Kept,
+}
+
+/// What answers ask about the journal and stock.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) feeds: feeds::Inbox,
+    /// Read while the feeds' thread writes.
+    pub(crate) db: Arc<Db>,
+    pub(crate) terminal: Name,
+    pub(crate) store: Name,
 }
 
 pub(crate) fn router(api: Api) -> Router {
+    let kept = kept(api.kept.clone());
     Router::new()
         .route("/v1/status", get(status))
         .route("/v1/peers", get(peers))
@@ -55,11 +77,21 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v1/garbage", get(garbage))
         .route("/v1/garbage/collect", post(collect))
         .with_state(api)
+        .merge(kept)
+}
+
+fn kept(kept: Kept) -> Router {
+    Router::new()
+        .route("/v1/journal", get(journal::show))
+        .route("/v1/journal/{topic}", post(journal::post))
+        .route("/v1/stock/{item}", get(stock::show))
+        .with_state(kept)
 }
 
 async fn status(State(api): State<Api>) -> Result<Json<Status>, Problem> {
     let look = api.inbox.look().await.map_err(stopping)?;
-    Ok(Json(views::status(&look)))
+    let feeds = api.kept.feeds.look().await.map_err(stopping)?;
+    Ok(Json(views::status(&look, &feeds)))
 }
 
 async fn peers(State(api): State<Api>) -> Result<Json<Vec<Peer>>, Problem> {

@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Every command takes `--data` and `--json`. `run` is the daemon; `status`, `peers`, `why` and `gc`
-//! are clients of its local API; `join` is done before it runs, and `doctor` at any time.
+//! Every command takes `--data` and `--json`. `run` is the daemon; `status`, `peers`, `why`, `gc`,
+//! `journal` and `stock` are clients of its local API; `join` is done before it runs, and `doctor` at any time.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use storemesh_host::{logs, out};
 use storemesh_keys::Name;
 
-use crate::{config, doctor, join, ops, run, watch};
+use crate::{config, doctor, join, journal, ops, run, watch};
 
 /// A build may be given another version than the package's, so that two builds of one source tree
 /// can be told apart.
@@ -79,6 +79,14 @@ enum Command {
         /// Only say what would be deleted
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Post events such as sales, and see how they stand
+    #[command(subcommand)]
+    Journal(journal::JournalCommand),
+    /// What is on hand of an item in the store
+    Stock {
+        /// The item's id, as movements and counts name it
+        item: String,
     },
     /// Check the configuration file, or print an example
     #[command(subcommand)]
@@ -170,6 +178,8 @@ impl Cli {
             Command::Doctor => doctor::run(common),
             Command::Peers => ops::peers(common),
             Command::Gc { dry_run } => ops::gc(common, dry_run),
+            Command::Journal(command) => journal::run(common, command),
+            Command::Stock { item } => journal::stock(common, &item),
             Command::Config(ConfigCommand::Check) => check_config(common),
             Command::Config(ConfigCommand::Example) => out::line(config::EXAMPLE.trim_end()),
         }

@@ -35,7 +35,7 @@ use tokio::{
 
 use crate::{
     counters::Traffic,
-    mesh,
+    feeds, mesh,
     uplink::{self, Dialer},
     work::{Job, Jobs},
 };
@@ -85,6 +85,8 @@ pub(crate) enum Event {
         session: u64,
         hq: PublicKey,
         line: Line,
+        /// Set once this terminal speaks to HQ for its store.
+        speaks: watch::Sender<bool>,
     },
     UplinkFrame {
         session: u64,
@@ -157,6 +159,7 @@ pub(crate) struct Reach {
     pub(crate) mesh: mesh::Commands,
     pub(crate) uplink: Dialer,
     pub(crate) jobs: Jobs,
+    pub(crate) feeds: feeds::Inbox,
 }
 
 #[derive(Debug)]
@@ -177,7 +180,7 @@ pub(crate) struct Driver {
 #[derive(Debug)]
 struct Uplink {
     session: u64,
-    line: Option<Line>,
+    line: Option<(Line, watch::Sender<bool>)>,
     /// Dropped, the connection is closed.
     _open: uplink::Open,
 }
@@ -280,9 +283,9 @@ impl Driver {
                 }
                 Some(Input::Disconnected { peer })
             }
-            Event::UplinkUp { session, hq, line } => {
+            Event::UplinkUp { session, hq, line, speaks } => {
                 let uplink = self.uplink.as_mut().filter(|uplink| uplink.session == session)?;
-                uplink.line = Some(line);
+                uplink.line = Some((line, speaks));
                 Some(Input::UplinkUp { hq })
             }
             Event::UplinkFrame { session, bytes } => {
@@ -362,12 +365,20 @@ impl Driver {
             Output::CloseUplink => self.uplink = None,
             Output::SendUp(frame) => {
                 let Some(uplink) = &self.uplink else { return };
-                if uplink.line.as_ref().is_some_and(|line| line.frames.try_send(frame).is_err()) {
+                let line = uplink.line.as_ref().map(|(line, _)| line);
+                if line.is_some_and(|line| line.frames.try_send(frame).is_err()) {
                     self.uplink = None;
                     let why = "HQ does not read what it is told".to_owned();
                     self.own.push_back(Input::UplinkDown { why });
                 }
             }
+            Output::OpenFeeds => {
+                let line = self.uplink.as_ref().and_then(|uplink| uplink.line.as_ref());
+                if let Some((_, speaks)) = line {
+                    speaks.send_replace(true);
+                }
+            }
+            Output::Feeds(told) => self.reach.feeds.tell(told),
             Output::Fetch { from, chunk } => self.fetch(from, chunk),
             // A request is written as soon as it is made; an answer that is no longer needed is
             // verified and kept like any other.
@@ -385,7 +396,10 @@ impl Driver {
 
     fn fetch(&mut self, from: Source, chunk: ChunkRef) {
         let line = match from {
-            Source::Hq => self.uplink.as_ref().and_then(|uplink| uplink.line.as_ref()),
+            Source::Hq => {
+                let uplink = self.uplink.as_ref();
+                uplink.and_then(|uplink| uplink.line.as_ref()).map(|(line, _)| line)
+            }
             Source::Neighbour(peer) => self.neighbours.get(&peer).map(|(_, n)| &n.line),
         };
         if line.is_none_or(|line| line.fetches.try_send(chunk).is_err()) {

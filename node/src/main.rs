@@ -13,6 +13,7 @@ mod own_room;
 mod run;
 
 mod driver;
+mod feeds;
 
 mod mesh;
 mod uplink;
@@ -31,6 +32,7 @@ mod words;
 
 mod client;
 mod doctor;
+mod journal;
 mod ops;
 mod watch;
 

@@ -5,6 +5,7 @@ use storemesh_host::out;
 use crate::{
     cli::{Common, WhyQuestion},
     client::{ask, client},
+    journal::unacked,
     views::{Answer, Garbage, Gateway, Peer, Release, Status},
     words,
 };
@@ -51,6 +52,12 @@ pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
     }
     for release in &status.releases {
         out::line(line(release))?;
+    }
+    if status.journal.full {
+        out::line("the disk is full: sales are refused until there is room")?;
+    }
+    if status.journal.unacked > 0 {
+        out::line(unacked(status.journal.unacked))?;
     }
     Ok(())
 }
@@ -115,6 +122,7 @@ pub(crate) fn peers(common: &Common) -> anyhow::Result<()> {
     ))?;
     for peer in &peers {
         let state = match (peer.connected, peer.gateway) {
+            _ if peer.kept_out => "its disk was cloned, kept out",
             _ if peer.shunned => "sent wrong bytes, not asked",
             (true, true) => "gateway",
             (true, false) => "connected",

@@ -21,7 +21,7 @@ use storemesh_host::{
 use storemesh_keys::SecretKey;
 use storemesh_protocol::{
     Instant,
-    terminal::{Setup, Terminal},
+    terminal::{Membership, Setup, Terminal},
 };
 use tokio::{
     runtime::{Builder, Handle},
@@ -29,11 +29,12 @@ use tokio::{
 };
 
 use crate::{
-    api::{self, Api},
+    api::{self, Api, Kept},
     cli::{Common, RunFlags, VERSION},
     config::{self, Settings},
     disk::Disk,
     driver::{self, Driver, Event, Reach, wall},
+    feeds,
     fetch::STORING_MAX,
     membership,
     mesh::{self, Mesh},
@@ -88,11 +89,12 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     own_room::let_go(&held);
     let key = membership::identity(&folder)?;
     let db = membership::db(&folder)?;
-    let setup = setup(&key, settings)?;
-    let loaded = Terminal::load(setup, &db.rows()?, Instant(0));
+    let (setup, rows) = (setup(&key, settings)?, db.rows()?);
+    let loaded = Terminal::load(setup, &rows, Instant(0));
     let (terminal, first) =
         loaded.with_context(|| format!("the data folder `{}`", folder.path().display()))?;
     let name = terminal.status(Instant(0)).name;
+    let membership = Membership::load(&rows)?.context("a terminal that loads has joined")?;
 
     let disk = Arc::new(Disk::open(folder.path(), settings.disk)?);
     let (inbox, events) = driver::inbox();
@@ -100,9 +102,15 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let mesh = mesh::Settings { listen, port, mdns };
     let storing = Arc::new(Semaphore::new(STORING_MAX));
     let recent = Arc::new(Recent::default());
-    let (mesh, commands, mesh_port) =
-        Mesh::start(&key, &mesh, disk.clone(), inbox.clone(), storing.clone(), recent.clone())
-            .await?;
+    let feeds = feeds::start(&folder, &key, &membership, &inbox, started)?;
+    let shared = mesh::Shared {
+        disk: disk.clone(),
+        inbox: inbox.clone(),
+        storing: storing.clone(),
+        recent: recent.clone(),
+        feeds: feeds.carrier.clone(),
+    };
+    let (mesh, commands, mesh_port) = Mesh::start(&key, &mesh, shared).await?;
     let api_listener =
         bind_tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.api_port)), "--api-port").await?;
     let api_port = api_listener.local_addr().context("asking for the API's port")?.port();
@@ -114,10 +122,25 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
 
     let runtime = Handle::current();
     tokio::spawn(recent.clone().forget());
-    let uplink = Dialer { key, disk: disk.clone(), inbox: inbox.clone(), runtime, storing, recent };
+    let uplink = Dialer {
+        key,
+        disk: disk.clone(),
+        inbox: inbox.clone(),
+        runtime,
+        storing,
+        recent,
+        feeds: feeds.carrier,
+    };
     let jobs = work::start(disk, inbox.clone())?;
-    let router = api::router(Api { inbox: inbox.clone(), jobs: jobs.clone() });
-    let reach = Reach { mesh: commands, uplink, jobs };
+    let kept = Kept {
+        feeds: feeds.inbox.clone(),
+        db: feeds.db,
+        terminal: name.clone(),
+        store: membership.certificate.store.clone(),
+    };
+    let router = api::router(Api { inbox: inbox.clone(), jobs: jobs.clone(), kept });
+    let reach = Reach { mesh: commands, uplink, jobs, feeds: feeds.inbox.clone() };
+    let mut fed = feeds.ended;
     let mut driven = Driver::new(terminal, db, events, reach, started).start(first)?;
     let mut meshed = tokio::spawn(mesh.run());
     tokio::spawn(serve_unix(api_socket, router.clone(), api::BODY_BYTES_MAX));
@@ -137,14 +160,17 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
     let asked = tokio::select! {
         asked = stop::wanted(end_with_stdin) => asked?,
         ended = &mut driven => return ended.unwrap_or_else(|_| Err(bug())).and(Err(bug())),
+        ended = &mut fed => return ended.unwrap_or_else(|_| Err(bug())).and(Err(bug())),
         ended = &mut meshed => return ended.unwrap_or_else(|_| Err(bug())).and(Err(bug())),
     };
     tracing::info!(asked, "stopping");
     // What the driver has taken it carries out; that it ends in time is all that is asked.
     _ = inbox.send(Event::Stop).await;
-    let ended = match tokio::time::timeout(LINGER, driven).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(_)) => Err(bug()),
+    feeds.inbox.stop();
+    let both = async { (driven.await, fed.await) };
+    let ended = match tokio::time::timeout(LINGER, both).await {
+        Ok((Ok(driven), Ok(fed))) => driven.and(fed),
+        Ok(_) => Err(bug()),
         Err(_) => Ok(()),
     };
     // A last word to neighbours and HQ gets out; then they see the connections end.

@@ -2,8 +2,10 @@
 //!
 //! Opening tries HQ's addresses one [`STAGGER`] after the other and takes the first that answers
 //! with any key; whether it is HQ's the composite finds out by the welcome. The first stream carries
-//! frames, ahead of everything; one more fetches chunks. Every opening is a session of its own with
-//! a new endpoint, so a network that changed under the old one does no harm.
+//! frames, ahead of everything. Each later one begins with a byte that says what it is: one for feeds,
+//! once the composite speaks to HQ for the store, goes ahead of the one that fetches chunks. Every
+//! opening is a session of its own with a new endpoint, so a network that changed under the old one does
+//! no harm.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,10 +20,13 @@ use storemesh_host::{
     quic,
 };
 use storemesh_keys::{PublicKey, SecretKey};
-use storemesh_protocol::{terminal::Source, wire::CONTROL_MAX};
+use storemesh_protocol::{
+    terminal::Source,
+    wire::{CONTROL_MAX, feeds::FEEDS_STREAM, mesh::BULK_STREAM},
+};
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::AbortHandle,
     time::{sleep, timeout},
 };
@@ -30,6 +35,7 @@ use crate::{
     counters::Traffic,
     disk::Disk,
     driver::{Event, Inbox, Line},
+    feeds::Carrier,
     fetch::{Fetcher, Patience},
     recent::Recent,
 };
@@ -43,8 +49,12 @@ const ADDRESSES_MAX: usize = 16;
 const FRAMES: usize = 64;
 /// As many as the composite asks for at once, and some to spare.
 const FETCHES: usize = 256;
-/// Above that of the bulk stream, which keeps the default, 0.
-const PRIORITY: i32 = 1;
+/// Above those of the other streams.
+const CONTROL_PRIORITY: i32 = 2;
+const FEEDS_PRIORITY: i32 = 1;
+const BULK_PRIORITY: i32 = 0;
+/// Before a stream for feeds that ended is opened again: one side has found something wrong.
+const REOPEN_FEEDS: Duration = Duration::from_secs(5);
 
 /// Opens uplinks.
 #[derive(Clone, Debug)]
@@ -55,6 +65,7 @@ pub(crate) struct Dialer {
     pub(crate) runtime: Handle,
     pub(crate) storing: Arc<Semaphore>,
     pub(crate) recent: Arc<Recent>,
+    pub(crate) feeds: Carrier,
 }
 
 /// One session, open or opening; dropped, it is closed.
@@ -86,11 +97,14 @@ impl Dialer {
         // Dropped with this task, so that the other side sees the end at once.
         let _closing = Closing(connection.clone());
         let (out, input) = connection.open_bi().await.context("opening a stream to HQ")?;
-        out.set_priority(PRIORITY).context("preferring control frames")?;
+        out.set_priority(CONTROL_PRIORITY).context("preferring control frames")?;
         let (frames, queue) = mpsc::channel(FRAMES);
         let (fetches, wanted) = mpsc::channel(FETCHES);
         let line = Line { frames, fetches };
-        self.inbox.send(Event::UplinkUp { session, hq, line }).await?;
+        let (speaks, speaking) = watch::channel(false);
+        // On its own, so that its end is always told; it ends with the connection.
+        tokio::spawn(carry_feeds(self.feeds.clone(), connection.clone(), speaking));
+        self.inbox.send(Event::UplinkUp { session, hq, line, speaks }).await?;
         let asking = Fetcher {
             from: Source::Hq,
             patience: Patience::HQ,
@@ -100,7 +114,7 @@ impl Dialer {
             storing: self.storing.clone(),
             recent: self.recent.clone(),
         };
-        let bulk = asking.run(wanted, || bulk_stream(&connection));
+        let bulk = asking.run(wanted, || stream(&connection, BULK_STREAM, BULK_PRIORITY));
         let ended = tokio::select! {
             ended = read(session, input, &self.inbox) => ended,
             ended = write(out, queue) => ended,
@@ -172,9 +186,35 @@ async fn resolve(addresses: &[String]) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(resolved)
 }
 
-async fn bulk_stream(connection: &Connection) -> anyhow::Result<(RecvStream, SendStream)> {
-    let (output, input) = connection.open_bi().await?;
+async fn stream(
+    connection: &Connection,
+    kind: u8,
+    priority: i32,
+) -> anyhow::Result<(RecvStream, SendStream)> {
+    let (mut output, input) = connection.open_bi().await?;
+    output.set_priority(priority)?;
+    output.write_all(&[kind]).await?;
     Ok((input, output))
+}
+
+/// Once the composite speaks to HQ, until the connection ends.
+async fn carry_feeds(feeds: Carrier, connection: Connection, mut speaks: watch::Receiver<bool>) {
+    if speaks.wait_for(|speaks| *speaks).await.is_err() {
+        return;
+    }
+    while connection.close_reason().is_none() {
+        let ended = match stream(&connection, FEEDS_STREAM, FEEDS_PRIORITY).await {
+            Ok((mut input, mut output)) => {
+                let gone = async { _ = connection.closed().await };
+                feeds.carry(Source::Hq, &mut input, &mut output, gone).await
+            }
+            Err(why) => Err(why),
+        };
+        if let Err(why) = ended {
+            tracing::debug!("the stream for feeds to HQ ended: {why:#}");
+        }
+        _ = timeout(REOPEN_FEEDS, connection.closed()).await;
+    }
 }
 
 async fn read(session: u64, mut input: RecvStream, inbox: &Inbox) -> anyhow::Result<()> {

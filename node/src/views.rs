@@ -1,10 +1,14 @@
 //! How the terminal is, as JSON. Names of fields are part of the API; units stand last in them.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use storemesh_keys::Name;
-use storemesh_protocol::terminal::{
-    Answer as Why, ApartView, FoundBy, GatewayView, Limit, NeighbourRelease, NeighbourView,
-    ReleaseView, State, TimeSource, TimeView, UplinkView,
+use storemesh_protocol::{
+    feeds::terminal::{AckLevel, Posted, Status as Feeds},
+    terminal::{
+        Answer as Why, ApartView, FoundBy, GatewayView, Limit, NeighbourRelease, NeighbourView,
+        ReleaseView, State, TimeSource, TimeView, UplinkView,
+    },
 };
 
 use crate::{cli::VERSION, disk, driver::Look};
@@ -42,6 +46,19 @@ pub(crate) struct Status {
     pub(crate) uptime_ms: u64,
     pub(crate) first_neighbour_chunk_ms: Option<u64>,
     pub(crate) releases: Vec<Release>,
+    #[serde(default)]
+    pub(crate) journal: JournalState,
+}
+
+/// How the journal stands as a whole.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct JournalState {
+    /// This terminal's entries that HQ has not acknowledged.
+    pub(crate) unacked: u64,
+    /// HQ's time when it acknowledged any of them last, UTC since 1970.
+    pub(crate) acked_at_ms: Option<u64>,
+    /// The disk is full: new entries are refused.
+    pub(crate) full: bool,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing to a person")]
@@ -117,6 +134,7 @@ pub(crate) struct Release {
     pub(crate) lacking_on: Option<String>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing to a person")]
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Peer {
     #[expect(clippy::struct_field_names, reason = "it is the API's word")]
@@ -129,6 +147,9 @@ pub(crate) struct Peer {
     pub(crate) gateway: bool,
     /// It sent wrong bytes: nothing is fetched from it until this node starts anew.
     pub(crate) shunned: bool,
+    /// Two copies of its disk were in use at once: it is not let in until HQ has decided.
+    #[serde(default)]
+    pub(crate) kept_out: bool,
     /// Chunks that came from it and went to it over this connection.
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -169,7 +190,110 @@ pub(crate) struct Garbage {
     pub(crate) why: String,
 }
 
-pub(crate) fn status(look: &Look) -> Status {
+/// Where an entry of the journal is kept: the ids that make it unique, anywhere in the chain.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub(crate) terminal: String,
+    /// 16 hexadecimal digits.
+    pub(crate) boot: String,
+    pub(crate) topic: String,
+    pub(crate) seq: u64,
+    /// `disk`, `neighbour` or `hq`, where that is less than was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reached: Option<String>,
+}
+
+/// How this terminal's own entries stand.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Journal {
+    #[serde(flatten)]
+    pub(crate) state: JournalState,
+    /// HQ's schema, which names the topics; 0 before the first.
+    pub(crate) schema: u32,
+    /// Neighbours, besides the gateway, that keep a copy of each entry.
+    pub(crate) copies: u32,
+    /// How long an entry stays here after HQ has acknowledged it.
+    pub(crate) retention_s: u64,
+    pub(crate) feeds: Vec<OwnFeed>,
+}
+
+/// What this terminal wrote to one topic, from one start to the next.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OwnFeed {
+    pub(crate) topic: String,
+    pub(crate) boot: String,
+    /// The oldest entry that is still here.
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    /// HQ has acknowledged all up to it.
+    pub(crate) acked_seq: u64,
+    /// Neighbours that are here and have all of it.
+    pub(crate) copies: usize,
+}
+
+/// What is on hand of an item in the store.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Stock {
+    pub(crate) item: String,
+    pub(crate) on_hand: Box<RawValue>,
+    /// The last count, where there was one.
+    pub(crate) counted: Option<Counted>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    pub(crate) quantity: Box<RawValue>,
+    /// The entry that says so: whose, and which.
+    pub(crate) peer: String,
+    pub(crate) boot: String,
+    pub(crate) seq: u64,
+}
+
+pub(crate) fn entry(terminal: &Name, posted: &Posted, safe: bool) -> Entry {
+    let reached = match posted.reached {
+        AckLevel::Disk => "disk",
+        AckLevel::Neighbour => "neighbour",
+        AckLevel::Hq => "hq",
+    };
+    Entry {
+        terminal: terminal.to_string(),
+        boot: posted.id.feed.boot.to_string(),
+        topic: posted.id.feed.topic.name.to_string(),
+        seq: posted.id.seq,
+        reached: (!safe).then(|| reached.to_owned()),
+    }
+}
+
+pub(crate) fn journal(status: &Feeds) -> Journal {
+    let own = status.feeds.iter().filter(|feed| feed.own);
+    Journal {
+        state: journal_state(status),
+        schema: status.schema,
+        copies: status.settings.journal_copies,
+        retention_s: status.settings.journal_retention_s,
+        feeds: own
+            .map(|feed| OwnFeed {
+                topic: feed.feed.topic.name.to_string(),
+                boot: feed.feed.boot.to_string(),
+                first_seq: feed.first,
+                last_seq: feed.last,
+                acked_seq: feed.acked,
+                copies: feed.copies,
+            })
+            .collect(),
+    }
+}
+
+fn journal_state(status: &Feeds) -> JournalState {
+    let own = status.feeds.iter().filter(|feed| feed.own);
+    JournalState {
+        unacked: status.unacked,
+        acked_at_ms: own.filter_map(|feed| feed.acked_at).map(|at| at.0).max(),
+        full: status.full,
+    }
+}
+
+pub(crate) fn status(look: &Look, feeds: &Feeds) -> Status {
     let status = &look.status;
     Status {
         name: status.name.to_string(),
@@ -197,6 +321,7 @@ pub(crate) fn status(look: &Look) -> Status {
         uptime_ms: millis(status.uptime),
         first_neighbour_chunk_ms: status.first_neighbour_chunk.map(millis),
         releases: status.releases.iter().map(release).collect(),
+        journal: journal_state(feeds),
     }
 }
 
@@ -218,6 +343,7 @@ pub(crate) fn peers(look: &Look) -> Vec<Peer> {
             .to_owned(),
             gateway: view.gateway,
             shunned: view.shunned,
+            kept_out: view.kept_out,
             bytes_in,
             bytes_out,
             releases: view.releases.iter().map(peer_release).collect(),

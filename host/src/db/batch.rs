@@ -10,10 +10,7 @@
 //! syncs twice for it, which every sale would wait for (measured: 9 ms for 5); looking through takes 2 ms
 //! for a MiB, once.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    ops::ControlFlow,
-};
+use std::cell::{OnceCell, RefCell};
 
 use anyhow::Context as _;
 use redb::{
@@ -22,13 +19,12 @@ use redb::{
 };
 use storemesh_protocol::{
     BadRow,
-    feeds::{Read, Storage},
+    feeds::{Each, Read, Storage},
 };
 
 use super::{Db, Table};
 
 type Bytes = &'static [u8];
-type Each<'e> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'e;
 
 impl Db {
     /// Hands `work` the storage of one batch; all it has written is on disk when this returns, or none.

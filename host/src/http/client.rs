@@ -25,7 +25,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::{BODY_BYTES_MAX, Problem, problem, socket_path::ShortPath};
+use super::{BODY_BYTES_MAX, IDEMPOTENCY_KEY, Problem, problem, socket_path::ShortPath};
 use crate::token::Token;
 
 /// Longer than the server takes before it gives up itself, so that its reason arrives.
@@ -51,6 +51,7 @@ pub enum ClientError {
 pub struct Client {
     at: At,
     patience: Duration,
+    key: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,17 +62,23 @@ enum At {
 
 impl Client {
     pub fn tcp(address: SocketAddr, token: Token) -> Self {
-        Self { at: At::Tcp { address, token }, patience: ANSWER }
+        Self { at: At::Tcp { address, token }, patience: ANSWER, key: None }
     }
 
     pub fn unix(path: impl Into<PathBuf>) -> Self {
-        Self { at: At::Unix { path: path.into() }, patience: ANSWER }
+        Self { at: At::Unix { path: path.into() }, patience: ANSWER, key: None }
     }
 
     /// Waits no longer than this for an answer.
     #[must_use]
     pub fn within(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Requests carry this idempotency key: asked again, the service does what it did the first time.
+    #[must_use]
+    pub fn keyed(self, key: impl Into<String>) -> Self {
+        Self { key: Some(key.into()), ..self }
     }
 
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
@@ -175,6 +182,9 @@ impl Client {
                 request = request.header(AUTHORIZATION, token).header(HOST, address.to_string());
             }
             At::Unix { .. } => request = request.header(HOST, "localhost"),
+        }
+        if let Some(key) = &self.key {
+            request = request.header(IDEMPOTENCY_KEY, key);
         }
         let (kind, body) = match body {
             Some((kind, body)) => (Some(kind), body),

@@ -17,5 +17,8 @@ pub use server::{bind_tcp, bind_unix, serve_tcp, serve_unix};
 /// The largest body that a client accepts, and the largest that makes sense for a server.
 pub const BODY_BYTES_MAX: usize = 64 << 20;
 
+/// Names a request, so that it is done once however often it is asked.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 #[cfg(test)]
 mod tests;

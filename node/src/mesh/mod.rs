@@ -47,7 +47,7 @@ use self::{
     peers::{Dialled, Peers},
     streams::Streams,
 };
-use crate::{disk::Disk, driver::Inbox, recent::Recent};
+use crate::{disk::Disk, driver::Inbox, feeds::Carrier, recent::Recent};
 
 /// A peer that has not been admitted so long after it connected will not be: it has so long to say
 /// what its stream is, and then to show its certificate.
@@ -92,6 +92,16 @@ pub(crate) struct Settings {
     pub(crate) mdns: bool,
 }
 
+/// What the streams of all neighbours use.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) inbox: Inbox,
+    pub(crate) storing: Arc<Semaphore>,
+    pub(crate) recent: Arc<Recent>,
+    pub(crate) feeds: Carrier,
+}
+
 pub(crate) struct Mesh {
     swarm: Swarm<Behaviour>,
     peers: Peers,
@@ -115,10 +125,7 @@ impl Mesh {
     pub(crate) async fn start(
         key: &SecretKey,
         settings: &Settings,
-        disk: Arc<Disk>,
-        inbox: Inbox,
-        storing: Arc<Semaphore>,
-        recent: Arc<Recent>,
+        shared: Shared,
     ) -> anyhow::Result<(Self, Commands, u16)> {
         let me = key.peer_id();
         let mut swarm = behaviour::swarm(key, settings.mdns)?;
@@ -126,7 +133,8 @@ impl Mesh {
         let port = listen(&mut swarm, settings, &mut early).await?;
         let control = swarm.behaviour().streams.new_control();
         let (silent, silents) = mpsc::unbounded_channel();
-        let streams = Streams::new(me, control, disk, inbox.clone(), storing, recent, silent);
+        let inbox = shared.inbox.clone();
+        let streams = Streams::new(me, control, shared, silent);
         let (sender, commands) = mpsc::unbounded_channel();
         let (arrived, arrivals) = mpsc::unbounded_channel();
         let mesh = Self {

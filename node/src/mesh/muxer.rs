@@ -21,7 +21,8 @@ use libp2p::core::{
 };
 use yamux::{Connection, ConnectionError, Mode, Stream};
 
-/// Streams of one connection: one control and one bulk each way, and a few that are ending.
+/// Streams of one connection: one for control, one for feeds, one bulk each way, and a few that are
+/// ending.
 const STREAMS_MAX: usize = 16;
 /// With its header of 12 bytes it fills one message of libp2p's Noise, 64 KiB less 1 KiB and one
 /// byte, so that no message is a small remainder. A control frame waits behind one of these at most

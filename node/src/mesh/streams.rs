@@ -3,7 +3,9 @@
 //! The side with the lower PeerId opens the control stream, and again when it ends while the
 //! connection stands. Its first byte says what a stream is. Each control stream is a session: its
 //! frames go to the driver, and with it the neighbour comes and goes. A bulk stream is answered once
-//! the driver has said that the peer is admitted, and not at all when that does not come in time.
+//! the driver has said that the peer is admitted, and not at all when that does not come in time. Who
+//! opens the control stream opens one for feeds besides, once it has admitted the other, and again when
+//! that ends before the session does.
 
 use std::{
     collections::BTreeMap,
@@ -30,35 +32,36 @@ use storemesh_protocol::{
     terminal::{GREETING_TIMEOUT, Source},
     wire::{
         CONTROL_MAX, PROTOCOL,
+        feeds::FEEDS_STREAM,
         mesh::{BEAT, BULK_STREAM, CONTROL_STREAM, SILENCE, goes_first},
     },
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::spawn_blocking,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, FuturesAsyncWriteCompatExt as _};
 
-use super::behaviour::to_libp2p;
+use super::{Shared, behaviour::to_libp2p};
 use crate::{
     counters::Traffic,
-    disk::Disk,
     driver::{Event, Inbox, Line, Neighbour},
     fetch::{Fetcher, Patience},
-    recent::Recent,
 };
 
 const NAME: StreamProtocol = StreamProtocol::new(PROTOCOL);
 /// Whoever opens a stream says by then what it is.
 pub(super) const KIND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Streams that a peer may open before it is admitted: control, bulk, and one that is ending.
-const STRANGERS_STREAMS: usize = 3;
+/// Streams that a peer may open before it is admitted: control, bulk, feeds, and one that is ending.
+const STRANGERS_STREAMS: usize = 4;
 /// A timer that fires so much too late tells of a busy machine, not of a silent neighbour.
 const OWN_DELAY: Duration = Duration::from_millis(150);
 /// Before a control stream that ended is opened again.
 const REOPEN: Duration = Duration::from_millis(300);
+/// The same of a stream for feeds: one of the two has found something wrong with the other.
+const REOPEN_FEEDS: Duration = Duration::from_secs(5);
 /// Frames that wait for one neighbour: updates of what we have, mostly.
 const FRAMES: usize = 1024;
 /// As many chunks as the composite asks of one neighbour at once, and some to spare.
@@ -68,10 +71,7 @@ const FETCHES: usize = 256;
 pub(super) struct Streams {
     me: PeerId,
     control: Control,
-    disk: Arc<Disk>,
-    inbox: Inbox,
-    storing: Arc<Semaphore>,
-    recent: Arc<Recent>,
+    shared: Shared,
     /// Whose connections are to be cut.
     silent: mpsc::UnboundedSender<PeerId>,
     sessions: Arc<AtomicU64>,
@@ -99,14 +99,11 @@ impl Streams {
     pub(super) fn new(
         me: PeerId,
         control: Control,
-        disk: Arc<Disk>,
-        inbox: Inbox,
-        storing: Arc<Semaphore>,
-        recent: Arc<Recent>,
+        shared: Shared,
         silent: mpsc::UnboundedSender<PeerId>,
     ) -> Self {
         let (sessions, peers) = (Arc::default(), Arc::default());
-        Self { me, control, disk, inbox, storing, recent, silent, sessions, peers }
+        Self { me, control, shared, silent, sessions, peers }
     }
 
     /// Takes the streams that neighbours open; to be polled for as long as the mesh runs.
@@ -184,6 +181,11 @@ impl Streams {
             }
             [CONTROL_STREAM] => bail!("the control stream is ours to open"),
             [BULK_STREAM] => self.answer(peer, stream).await,
+            [FEEDS_STREAM] if goes_first(self.me, peer) == peer => {
+                let Session { admitted, .. } = self.admission(peer).await?;
+                self.carry_feeds(peer, stream, admitted).await
+            }
+            [FEEDS_STREAM] => bail!("the stream for feeds is ours to open"),
             [other] => bail!("a stream of kind {other}, which this version does not know"),
         }
     }
@@ -198,17 +200,24 @@ impl Streams {
             let mut peers = self.peers();
             let Some(known) = peers.get_mut(&peer) else { bail!("the connection is gone") };
             let traffic = traffic.clone();
-            known.session = Some(Session { id, admitted: admission, traffic });
+            known.session = Some(Session { id, admitted: admission.clone(), traffic });
             known.address
         };
+        if goes_first(self.me, peer) == self.me {
+            // On its own, so that its end is always told.
+            tokio::spawn(self.clone().keep_feeds_open(peer, admission));
+        }
         let line = Line { frames, fetches };
         let neighbour = Neighbour { line, admitted, traffic: traffic.clone() };
-        self.inbox.send(Event::NeighbourUp { peer, address, session: id, neighbour }).await?;
+        self.shared
+            .inbox
+            .send(Event::NeighbourUp { peer, address, session: id, neighbour })
+            .await?;
 
         let (mut input, mut output) = halves(stream);
         let from = Source::Neighbour(peer);
-        let (disk, inbox, storing) = (self.disk.clone(), self.inbox.clone(), self.storing.clone());
-        let (recent, patience) = (self.recent.clone(), Patience::NEIGHBOUR);
+        let Shared { disk, inbox, storing, recent, .. } = self.shared.clone();
+        let patience = Patience::NEIGHBOUR;
         let asking = Fetcher { from, patience, disk, inbox, traffic, storing, recent };
         let control = self.control.clone();
         let fetching = asking.run(wanted, || {
@@ -216,7 +225,7 @@ impl Streams {
             async move { Ok(halves(open(&mut control, peer, BULK_STREAM).await?)) }
         });
         let ended = tokio::select! {
-            ended = read(peer, id, &mut input, &self.inbox) => ended,
+            ended = read(peer, id, &mut input, &self.shared.inbox) => ended,
             ended = write(&mut output, queue) => ended,
             ended = fetching => ended.map_err(Into::into),
         };
@@ -227,20 +236,50 @@ impl Streams {
             // TCP would hold on to the dead connection for much longer. The mesh may have ended.
             _ = self.silent.send(peer);
         }
-        self.inbox.send(Event::NeighbourDown { peer, session: id }).await?;
+        self.shared.inbox.send(Event::NeighbourDown { peer, session: id }).await?;
         ended
     }
 
-    async fn answer(&self, peer: PeerId, stream: Stream) -> anyhow::Result<()> {
+    /// The session with `peer`, once it is admitted.
+    async fn admission(&self, peer: PeerId) -> anyhow::Result<Session> {
         let session = self.peers().get(&peer).and_then(|peer| peer.session.clone());
-        let Some(Session { mut admitted, traffic, .. }) = session else {
-            bail!("asked for chunks before it greeted");
-        };
-        let wait = admitted.wait_for(|admitted| *admitted);
-        timeout(GREETING_TIMEOUT, wait).await.context("asked for chunks unadmitted")??;
+        let Some(mut session) = session else { bail!("opened a stream before it greeted") };
+        let wait = session.admitted.wait_for(|admitted| *admitted);
+        timeout(GREETING_TIMEOUT, wait).await.context("opened a stream unadmitted")??;
+        Ok(session)
+    }
+
+    /// Opens the stream for feeds once the peer is admitted, and again, until the session ends.
+    async fn keep_feeds_open(self, peer: PeerId, mut admitted: watch::Receiver<bool>) {
+        while admitted.wait_for(|admitted| *admitted).await.is_ok() && !is_gone(&admitted) {
+            let ended = match open(&mut self.control.clone(), peer, FEEDS_STREAM).await {
+                Ok(stream) => self.carry_feeds(peer, stream, admitted.clone()).await,
+                Err(why) => Err(why),
+            };
+            if let Err(why) = ended {
+                tracing::debug!(%peer, "a stream for feeds ended: {why:#}");
+            }
+            // The end of the session ends the wait.
+            _ = timeout(REOPEN_FEEDS, gone(admitted.clone())).await;
+        }
+    }
+
+    async fn carry_feeds(
+        &self,
+        peer: PeerId,
+        stream: Stream,
+        admitted: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let (mut input, mut output) = halves(stream);
+        let side = Source::Neighbour(peer);
+        self.shared.feeds.carry(side, &mut input, &mut output, gone(admitted)).await
+    }
+
+    async fn answer(&self, peer: PeerId, stream: Stream) -> anyhow::Result<()> {
+        let Session { traffic, .. } = self.admission(peer).await?;
         let (mut input, mut output) = halves(stream);
         let stored = |chunk: ChunkId| {
-            let (recent, disk) = (self.recent.get(&chunk), self.disk.clone());
+            let (recent, disk) = (self.shared.recent.get(&chunk), self.shared.disk.clone());
             async move {
                 if recent.is_some() {
                     return recent;
@@ -254,6 +293,15 @@ impl Streams {
     fn peers(&self) -> MutexGuard<'_, BTreeMap<PeerId, Peer>> {
         self.peers.lock().expect("nobody panics while holding it")
     }
+}
+
+/// Once the driver has let go of the session.
+async fn gone(mut admitted: watch::Receiver<bool>) {
+    while admitted.changed().await.is_ok() {}
+}
+
+fn is_gone(admitted: &watch::Receiver<bool>) -> bool {
+    admitted.has_changed().is_err()
 }
 
 type Halves = (Compat<futures::io::ReadHalf<Stream>>, Compat<WriteHalf<Stream>>);
