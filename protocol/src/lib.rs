@@ -30,5 +30,5 @@ pub mod hq;
 pub mod terminal;
 
 pub use save::{BadRow, Rows, Save};
-pub use statements::{HqTime, Lease, Unseen, Wanted};
+pub use statements::{HqTime, Lease, Unseen};
 pub use time::Instant;

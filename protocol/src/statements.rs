@@ -8,8 +8,6 @@
 use minicbor::{Decode, Encode};
 use storemesh_keys::{ChainId, Expiry, Name, PeerId, Statement, Timestamp, Trust, VerifyError};
 
-use crate::content::ReleaseHead;
-
 /// HQ's grant of the gateway role of a store to one terminal.
 #[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
 #[cbor(map)]
@@ -75,45 +73,6 @@ pub struct Unseen {
 impl Statement for Unseen {
     const CONTEXT: &'static str = "storemesh/1 unseen";
     const MAX_BYTES: usize = 512;
-}
-
-/// HQ wants every terminal to run this release of its product.
-#[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
-#[cbor(map)]
-pub struct Wanted {
-    #[n(0)]
-    pub chain: ChainId,
-    /// HQ's, raised when it is restored from a backup.
-    #[n(1)]
-    pub generation: u64,
-    /// Rises with every order HQ gives, over all products.
-    #[n(2)]
-    pub number: u64,
-    #[n(3)]
-    pub release: ReleaseHead,
-    /// HQ's time when it signed.
-    #[n(4)]
-    pub at: Timestamp,
-}
-
-impl Wanted {
-    pub fn product(&self) -> &Name {
-        &self.release.product
-    }
-
-    /// By which of two orders for one product the newer one is told.
-    pub fn order(&self) -> (u64, u64) {
-        (self.generation, self.number)
-    }
-}
-
-impl Statement for Wanted {
-    const CONTEXT: &'static str = "storemesh/1 wanted";
-    const MAX_BYTES: usize = 8 * 1024;
-
-    fn check(&self, trust: &Trust, _: Timestamp, _: Expiry) -> Result<(), VerifyError> {
-        same_chain(self.chain, trust)
-    }
 }
 
 /// HQ's time. What else HQ signs is told again long after; this is signed when it is asked for.

@@ -21,12 +21,13 @@ mod why;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use storemesh_keys::{Name, Verified};
+use storemesh_keys::Name;
 
 use crate::{
-    Instant, Wanted,
+    Instant,
     content::{Bits, ChunkRef, ListId, ReleaseId, list_id},
     disk::{DiskAnswer, DiskError, DiskJob},
+    feeds::Wanted,
     terminal::Event,
     wire::mesh::Phase,
 };
@@ -45,7 +46,7 @@ const LOOK_FOR_ROOM: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) enum Input {
     Disk(DiskAnswer),
-    Wanted(Verified<Wanted>),
+    Wanted(Wanted),
     /// The disk did not take a chunk that was fetched.
     DiskRefuses(DiskError),
     /// The swarm has all chunks of this list.
@@ -70,8 +71,8 @@ pub(crate) struct Installer {
 
 impl Installer {
     /// Begins with the releases that were wanted before the restart.
-    pub(crate) fn new(wanted: impl Iterator<Item = Verified<Wanted>>) -> Self {
-        let product = |wanted: Verified<Wanted>| {
+    pub(crate) fn new(wanted: impl Iterator<Item = Wanted>) -> Self {
+        let product = |wanted: Wanted| {
             (wanted.product().clone(), Product { wanted: Some(wanted), ..Product::default() })
         };
         Self { ready: false, products: wanted.map(product).collect() }
@@ -122,18 +123,13 @@ impl Installer {
         self.products.values().any(stuck)
     }
 
-    /// Every statement of HQ on what it wants, the newest for each product.
-    pub(crate) fn all_wanted(&self) -> impl Iterator<Item = &Verified<Wanted>> {
-        self.products.values().filter_map(|product| product.wanted.as_ref())
-    }
-
     /// Whether `wanted` is news here.
     pub(crate) fn is_news(&self, wanted: &Wanted) -> bool {
         let known = self.products.get(wanted.product()).and_then(|p| p.wanted.as_ref());
         known.is_none_or(|known| known.order() < wanted.order())
     }
 
-    fn wanted(&mut self, now: Instant, wanted: Verified<Wanted>, outputs: &mut Vec<Output>) {
+    fn wanted(&mut self, now: Instant, wanted: Wanted, outputs: &mut Vec<Output>) {
         if !self.is_news(&wanted) {
             return;
         }

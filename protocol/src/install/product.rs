@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use storemesh_keys::Verified;
-
 use super::{Output, job::Job};
 use crate::{
-    Instant, Wanted,
+    Instant,
     content::{Bits, ChunkRef, ListId, Manifest, ReleaseHead, list_id},
     disk::DiskJob,
+    feeds::Wanted,
 };
 
 #[derive(Debug, Default)]
 pub(crate) struct Product {
-    pub(crate) wanted: Option<Verified<Wanted>>,
+    pub(crate) wanted: Option<Wanted>,
     pub(super) running: Option<Standing>,
     pub(super) previous: Option<Standing>,
     pub(crate) job: Option<Job>,

@@ -21,7 +21,7 @@ fn running(version: &str) -> Installer {
 }
 
 /// From being wanted to fetching; returns what was asked of the disk and the swarm on the way.
-fn to_fetching(installer: &mut Installer, wanted: &Verified<Wanted>, manifest: &Arc<Manifest>) {
+fn to_fetching(installer: &mut Installer, wanted: &Wanted, manifest: &Arc<Manifest>) {
     let (list, id) = (list_id(&wanted.release.manifest), wanted.release.id);
     let have = Bits::new(1);
     let sought =
@@ -145,7 +145,7 @@ fn what_runs_and_is_damaged_is_installed_anew() {
 }
 
 /// Release 2 is wanted and its manifest is read; 1 runs, and 0 is the one before.
-fn at_the_measure() -> (Installer, Verified<Wanted>, Arc<Manifest>) {
+fn at_the_measure() -> (Installer, Wanted, Arc<Manifest>) {
     let mut installer = running("1");
     let (before, manifest) = release("0");
     let release_before = before.release.clone();

@@ -1,15 +1,17 @@
 //! What this composite and the terminal's feeds tell each other.
 //!
 //! The rule: the feeds hear who speaks to HQ for the store, and what time it is once that is sure, whenever
-//! it changes; from them come HQ's orders. A terminal that they say is to be kept out is not let in, like one
+//! it changes; from them come HQ's orders, of which the last for each product is kept, so that a start need
+//! not wait for them. A terminal that they say is to be kept out is not let in, like one
 //! without a certificate, until they say otherwise.
 
 use storemesh_keys::{PeerId, Timestamp};
 
-use super::{Output, Terminal};
+use super::{Output, Terminal, WANTED};
 use crate::{
-    Instant,
+    Instant, Save,
     feeds::terminal::{FromFeeds, ToFeeds},
+    install,
     time::clock,
 };
 
@@ -27,7 +29,14 @@ pub(super) struct Told {
 impl Terminal {
     pub(super) fn hear_feeds(&mut self, now: Instant, told: FromFeeds, outputs: &mut Vec<Output>) {
         match told {
-            FromFeeds::Wanted(_) => {}
+            FromFeeds::Wanted(wanted) => {
+                if self.installer.is_news(&wanted) {
+                    self.time(now, clock::Input::Signed(wanted.at), outputs);
+                    let key = wanted.product().as_ref().as_bytes();
+                    outputs.push(Output::Save(Save::put(WANTED, key, &wanted)));
+                    self.install(now, install::Input::Wanted(wanted), outputs);
+                }
+            }
             FromFeeds::HqTime(at) => self.time(now, clock::Input::Signed(at), outputs),
             FromFeeds::KeepOut(peer) => {
                 self.kept_out.insert(peer);

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use std::time::Duration;
 
-use storemesh_keys::{Name, PeerId, PublicKey, Timestamp};
+use storemesh_keys::{Name, PeerId, PublicKey};
 
 use crate::{
     Save,

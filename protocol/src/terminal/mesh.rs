@@ -4,14 +4,13 @@ use core::net::SocketAddr;
 
 use storemesh_keys::{Authored, Expiry, HqSigned, PeerId, Signed, Verified};
 
-use super::{Output, Source, Terminal, WANTED, admission::Stage, reach};
+use super::{Output, Source, Terminal, admission::Stage, reach};
 use crate::{
-    Instant, Lease, Save, Unseen, Wanted,
+    Instant, Lease, Unseen,
     content::{Bits, ListId},
     gateway::{self, ToldBy},
-    install, presence,
+    presence,
     swarm::{self, Looked},
-    time::clock,
     wire::{
         self, CONTROL_MAX, GREETING_MAX,
         mesh::{
@@ -53,7 +52,6 @@ impl Terminal {
         let Frame {
             hello,
             lease,
-            wanted,
             have,
             got,
             presence,
@@ -81,9 +79,6 @@ impl Terminal {
         }
         if let Some(time) = time {
             self.hear_time(now, peer, time, outputs);
-        }
-        if let Some(wanted) = wanted {
-            self.hear_wanted(now, Source::Neighbour(peer), &wanted, outputs);
         }
         if let Some(Have { list, chunks, more }) = have {
             let looked = if more == Some(true) { Looked::NotYet } else { Looked::Yes };
@@ -139,34 +134,6 @@ impl Terminal {
         }
     }
 
-    /// HQ's word on a release, from HQ or passed on: kept, acted on, and passed on once.
-    pub(super) fn hear_wanted(
-        &mut self,
-        now: Instant,
-        from: Source,
-        wanted: &HqSigned<Wanted>,
-        outputs: &mut Vec<Output>,
-    ) {
-        let at = self.clock.at(now);
-        let wanted = match wanted.verify(&self.trust, at, Expiry::Ignored) {
-            Ok(wanted) => wanted,
-            Err(why) => {
-                outputs.push(Output::Reject { from, why: why.to_string() });
-                return;
-            }
-        };
-        if !self.installer.is_news(&wanted) {
-            return;
-        }
-        self.time(now, clock::Input::Signed(wanted.at), outputs);
-        let key = wanted.product().as_ref().as_bytes();
-        outputs.push(Output::Save(Save::put(WANTED, key, wanted.signed())));
-        for peer in self.admitted().filter(|peer| from != Source::Neighbour(*peer)) {
-            outputs.push(tell_wanted(peer, &wanted));
-        }
-        self.install(now, install::Input::Wanted(wanted), outputs);
-    }
-
     pub(super) fn verify_lease(
         &self,
         now: Instant,
@@ -219,9 +186,6 @@ impl Terminal {
         }
         if self.gateway.is_dark() {
             outputs.push(tell_dark(peer));
-        }
-        for wanted in self.installer.all_wanted() {
-            outputs.push(tell_wanted(peer, wanted));
         }
     }
 
@@ -282,10 +246,6 @@ pub(super) fn offer(peer: PeerId) -> Output {
 
 pub(super) fn tell_listen(peer: PeerId, addresses: Vec<SocketAddr>) -> Output {
     send(peer, &Frame { listen: Some(Listen { addresses }), ..Frame::default() })
-}
-
-fn tell_wanted(peer: PeerId, wanted: &Verified<Wanted>) -> Output {
-    send(peer, &Frame { wanted: Some(wanted.signed().clone()), ..Frame::default() })
 }
 
 pub(super) fn tell_have(peer: PeerId, list: ListId, chunks: Bits, looked: Looked) -> Output {

@@ -47,7 +47,8 @@ pub use self::{
     why::{Answer, Ask, Question, State},
 };
 use crate::{
-    BadRow, Instant, Lease, Rows, Save, Wanted,
+    BadRow, Instant, Lease, Rows, Save,
+    feeds::Wanted,
     finder::{self, Finder},
     gateway::{self, Gateway},
     install::{self, Installer},
@@ -72,11 +73,14 @@ const DISK_REFUSES: &str =
 type Milestone = (Name, Option<Name>, Option<Phase>);
 
 const LEASE: &str = "lease.1";
-const WANTED: &str = "wanted.1";
+const WANTED: &str = "wanted.2";
+/// Where older versions kept what HQ wanted; it comes again in HQ's feed.
+const WANTED_BEFORE: &str = "wanted.1";
 const NEIGHBOURS: &str = "neighbours.1";
 
 /// Every table a terminal keeps.
-pub const TABLES: &[&str] = &[membership::MEMBERSHIP, LEASE, WANTED, NEIGHBOURS, time::TIME];
+pub const TABLES: &[&str] =
+    &[membership::MEMBERSHIP, LEASE, WANTED, WANTED_BEFORE, NEIGHBOURS, time::TIME];
 
 /// What the driver knows at start.
 #[derive(Clone, Debug)]
@@ -157,8 +161,8 @@ impl Terminal {
         let known = |signed: &HqSigned<Lease>| signed.verify(&trust, setup.wall, Expiry::Ignored);
         let lease = rows.one::<HqSigned<Lease>>(LEASE, b"")?.map(|l| known(&l)).transpose()?;
         let mut wanted = Vec::new();
-        for row in rows.read::<HqSigned<Wanted>>(WANTED) {
-            wanted.push(row?.1.verify(&trust, setup.wall, Expiry::Ignored)?);
+        for row in rows.read::<Wanted>(WANTED) {
+            wanted.push(row?.1);
         }
         let orders = wanted.iter().map(|wanted| wanted.at);
         let signed = orders.chain(lease.as_ref().map(|lease| lease.at));

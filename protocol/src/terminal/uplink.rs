@@ -160,9 +160,6 @@ impl Terminal {
         if let Some(epoch) = frame.ended {
             self.gateway(now, gateway::Input::Ended { epoch }, outputs);
         }
-        if let Some(wanted) = frame.wanted {
-            self.hear_wanted(now, Source::Hq, &wanted, outputs);
-        }
     }
 
     fn welcomed(

@@ -11,7 +11,7 @@ use storemesh_keys::{Certificate, HqSigned, Name, PeerId, Signed, Timestamp};
 
 use crate::{
     content::{Bits, ListId},
-    statements::{HqTime, Lease, Unseen, Wanted},
+    statements::{HqTime, Lease, Unseen},
     wire::addr,
 };
 
@@ -41,9 +41,7 @@ pub struct Frame {
     /// The newest lease the sender knows. Neighbours take no gateway's word without it.
     #[n(1)]
     pub lease: Option<HqSigned<Lease>>,
-    /// A release HQ wants.
-    #[n(2)]
-    pub wanted: Option<HqSigned<Wanted>>,
+    // 2 was a release that HQ wants, which travels in HQ's feed.
     /// All the sender has of one list of chunks; replaces what it said before.
     #[n(3)]
     pub have: Option<Have>,

@@ -12,7 +12,7 @@ use storemesh_keys::{
 };
 
 use crate::{
-    statements::{HqTime, Lease, Unseen, Wanted},
+    statements::{HqTime, Lease, Unseen},
     wire::{
         addr,
         mesh::{Listen, Presence},
@@ -145,8 +145,7 @@ pub struct FromHq {
     /// The answer to `ask_lease`: the asker's own new lease, or the one that stands.
     #[n(3)]
     pub lease: Option<HqSigned<Lease>>,
-    #[n(4)]
-    pub wanted: Option<HqSigned<Wanted>>,
+    // 4 was a release that HQ wants, which travels in HQ's feed.
     /// Another terminal asks for the lease: is its holder there? To be answered at once.
     #[n(5)]
     pub ping: Option<u64>,

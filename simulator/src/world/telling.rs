@@ -156,7 +156,6 @@ fn parts(frame: &[u8]) -> String {
     let mut parts = Vec::new();
     parts.extend(frame.hello.map(|_| "hello".to_owned()));
     parts.extend(frame.lease.map(|_| "lease".to_owned()));
-    parts.extend(frame.wanted.map(|_| "wanted".to_owned()));
     parts.extend(frame.have.map(|have| format!("have {:?} of {:?}", have.chunks, have.list)));
     parts.extend(frame.got.map(|got| format!("got {:?} of {:?}", got.chunks, got.list)));
     parts.extend(frame.presence.map(|_| "presence".to_owned()));

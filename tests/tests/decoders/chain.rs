@@ -8,7 +8,7 @@ use storemesh_keys::{
     Statement, Timestamp, Trust, Verified,
 };
 use storemesh_protocol::{
-    Lease, Rows, Wanted,
+    Lease, Rows,
     content::{Builder, Manifest, RelPath, ReleaseHead, pack},
     terminal::Membership,
 };
@@ -94,11 +94,6 @@ pub(crate) fn release(version: &str) -> (ReleaseHead, Arc<Manifest>) {
     builder.symlink(RelPath::new("till").unwrap(), "bin/0");
     let (manifest, encoded) = builder.finish(name("pos"), name(version)).unwrap();
     (ReleaseHead::new(&manifest, &encoded).0, Arc::new(manifest))
-}
-
-pub(crate) fn wanted(number: u64) -> Verified<Wanted> {
-    let (release, _) = release(&format!("{number}"));
-    signer().sign(&Wanted { chain: chain(), generation: 1, number, release, at: NOW })
 }
 
 /// A payload as HQ's own key would sign it, whatever it is: `HqSigned<T>` in bytes.

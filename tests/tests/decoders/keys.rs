@@ -4,12 +4,12 @@ use bech32::{Bech32m, Hrp};
 use storemesh_keys::{
     Certificate, Expiry, HqSigned, InvitationCode, PeerId, SecretKey, Statement, Timestamp,
 };
-use storemesh_protocol::{Lease, Wanted, content::ReleaseHead};
+use storemesh_protocol::{Lease, content::ReleaseHead};
 use storemesh_tests::fuzz::Target;
 
 use crate::{
     MEMORY,
-    chain::{NOW, certificate, chain, lease, release, signed_by_hq, trust, wanted},
+    chain::{NOW, certificate, chain, lease, release, signed_by_hq, trust},
 };
 
 /// What a statement's payload may take, read: lists of addresses or of pieces.
@@ -69,26 +69,16 @@ fn a_lease_that_hq_signed() {
 }
 
 #[test]
-fn a_wish_that_hq_signed() {
-    let wanted: &Wanted = &wanted(3);
-    try_out("wanted", vec![payload(wanted)], judged::<Wanted>);
-}
-
-#[test]
 fn a_signed_thing_that_nobody_may_have_signed() {
-    let seeds = vec![
-        payload(wanted(3).signed()),
-        payload(lease(1, 4).signed()),
-        payload(certificate(4).signed()),
-    ];
+    let seeds = vec![payload(lease(1, 4).signed()), payload(certificate(4).signed())];
     try_out("signed", seeds, |input| {
         let read = |why: minicbor::decode::Error| why.to_string();
-        let wanted = minicbor::decode::<HqSigned<Wanted>>(input).map_err(read);
+        let lease = minicbor::decode::<HqSigned<Lease>>(input).map_err(read);
         let certificate = minicbor::decode::<HqSigned<Certificate>>(input).map_err(read);
-        let wanted = wanted.map(|it| it.verify(&trust(), NOW, Expiry::Enforced).map(|_| ()));
+        let lease = lease.map(|it| it.verify(&trust(), NOW, Expiry::Enforced).map(|_| ()));
         let certificate =
             certificate.map(|it| it.verify(&trust(), NOW, Expiry::Enforced).map(|_| ()));
-        format!("{wanted:?} {certificate:?}")
+        format!("{lease:?} {certificate:?}")
     });
 }
 

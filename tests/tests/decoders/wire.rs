@@ -22,7 +22,7 @@ use storemesh_tests::fuzz::Target;
 
 use crate::{
     MEMORY,
-    chain::{certificate, chain, lease, name, peer, signer, terminal, wanted},
+    chain::{certificate, chain, lease, name, peer, signer, terminal},
 };
 
 /// The largest frame may be made of the smallest parts: a presence's product takes 20 bytes on the
@@ -87,7 +87,6 @@ pub(crate) fn mesh_frames() -> Vec<mesh::Frame> {
         hello(4),
         frame(),
         mesh::Frame { lease: Some(lease(3, 4).into_signed()), ..frame() },
-        mesh::Frame { wanted: Some(wanted(2).into_signed()), ..frame() },
         mesh::Frame {
             have: Some(Have { list: content, chunks: bits, more: Some(true) }),
             ..frame()
@@ -143,7 +142,6 @@ pub(crate) fn from_hq_frames() -> Vec<FromHq> {
         FromHq { enrolled: Some(certificate(3).into_signed()), ..frame() },
         FromHq { refused: Some(Refused { why: "no".to_owned() }), ..frame() },
         FromHq { lease: Some(lease(4, 3).into_signed()), ..frame() },
-        FromHq { wanted: Some(wanted(3).into_signed()), ..frame() },
         FromHq { ping: Some(9), ..frame() },
         FromHq { challenge: Some(7), ..frame() },
         FromHq { ended: Some(3), ..frame() },

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     feeds::terminal::{FromFeeds, ToFeeds},
+    fixtures::release,
     wire::uplink::{FromHq, Welcome},
 };
 
@@ -33,7 +34,7 @@ fn the_feeds_hear_hqs_time_once_it_is_sure_and_when_it_jumps() {
     let (signed, later) = (Timestamp(1_000_000_000), Timestamp(2_000_000_000));
     let heard = one.handle(NOW, Input::Feeds(FromFeeds::HqTime(signed)));
     assert_eq!(told(&heard), [ToFeeds::HqTime(signed)]);
-    let hours = NOW + std::time::Duration::from_hours(5);
+    let hours = NOW + Duration::from_hours(5);
     assert!(told(&one.handle(hours, Input::Tick)).is_empty(), "it went on as it should");
     let heard = one.handle(hours, Input::Feeds(FromFeeds::HqTime(later)));
     assert_eq!(told(&heard), [ToFeeds::HqTime(later)]);
@@ -77,4 +78,24 @@ fn whom_the_feeds_keep_out_is_sent_away_till_they_let_it_in() {
     _ = one.handle(NOW, Input::Feeds(FromFeeds::LetIn(two.me)));
     _ = hello(&mut one);
     assert!(one.is_admitted(&two.me));
+}
+
+#[test]
+fn a_release_that_hq_wants_is_kept_and_an_older_order_is_no_news() {
+    let (mut one, _) = met();
+    let wanted = |version| Input::Feeds(FromFeeds::Wanted(release(version).0));
+    let saved = |outputs: &[Output]| outputs.iter().filter_map(Output::as_save).count();
+    let outputs = one.handle(NOW, wanted("2"));
+    assert_eq!(saved(&outputs), 1, "{outputs:?}");
+    for old in ["2", "1"] {
+        assert!(one.handle(NOW, wanted(old)).is_empty(), "{old}");
+    }
+    let view = |one: &Terminal| one.status(NOW).releases[0].wanted.clone();
+    assert_eq!(view(&one), Some(name("2")));
+
+    let mut rows = rows(1, "s1");
+    for save in outputs.iter().filter_map(Output::as_save) {
+        rows.apply(save);
+    }
+    assert_eq!(view(&load(1, &rows)), Some(name("2")), "also after a restart");
 }

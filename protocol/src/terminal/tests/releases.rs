@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     content::Bits,
     disk::{DiskAnswer, DiskJob},
+    feeds::terminal::FromFeeds,
     fixtures::release,
     install::Room,
     swarm,
@@ -31,11 +32,10 @@ fn asked(outputs: &[Output]) -> DiskJob {
 
 /// Hears of a release and looks for its pieces, which are all on its disk, up to the question what
 /// room there is.
-fn to_the_measure(one: &mut Terminal, from: PeerId, version: &str) {
+fn to_the_measure(one: &mut Terminal, version: &str) {
     let (wanted, manifest) = release(version);
     let id = wanted.release.id;
-    let wanted = Some(wanted.into_signed());
-    let outputs = say(one, from, &Frame { wanted, ..Frame::default() });
+    let outputs = one.handle(NOW, Input::Feeds(FromFeeds::Wanted(wanted)));
     let DiskJob::Check { list, .. } = asked(&outputs) else { panic!("{outputs:?}") };
     let outputs = answer(one, DiskAnswer::Checked { list, have: Bits::full(1) });
     assert!(matches!(asked(&outputs), DiskJob::ReadManifest { .. }));
@@ -46,9 +46,9 @@ fn to_the_measure(one: &mut Terminal, from: PeerId, version: &str) {
 
 #[test]
 fn neighbours_hear_that_a_terminal_has_no_room_and_that_it_has_again() {
-    let (mut one, two) = met();
+    let (mut one, _) = met();
     _ = answer(&mut one, DiskAnswer::Ready);
-    to_the_measure(&mut one, two.me, "2");
+    to_the_measure(&mut one, "2");
     let id = release("2").0.release.id;
     let said = |outputs: &[Output]| -> Vec<bool> {
         let candidates = frames(outputs).into_iter().filter_map(|frame| frame.candidate);
@@ -65,13 +65,13 @@ fn neighbours_hear_that_a_terminal_has_no_room_and_that_it_has_again() {
 
 #[test]
 fn all_neighbours_hear_what_lasts_and_the_gateway_alone_every_step() {
-    let (mut one, two) = met();
+    let (mut one, _) = met();
     let mut three = terminal(3, "s1");
     meet(&mut one, &mut three);
     let lease = Some(lease(1, two.me).into_signed());
     _ = say(&mut one, two.me, &Frame { lease, ..Frame::default() });
     _ = answer(&mut one, DiskAnswer::Ready);
-    to_the_measure(&mut one, two.me, "2");
+    to_the_measure(&mut one, "2");
     let id = release("2").0.release.id;
     let mut now = NOW;
     // What comes of an answer, a while after the last one, so that the gateway may hear of it.
@@ -98,10 +98,9 @@ fn all_neighbours_hear_what_lasts_and_the_gateway_alone_every_step() {
 
 #[test]
 fn a_gateway_does_not_wait_for_word_of_a_neighbour_that_says_it_has_no_room() {
-    let (mut one, two) = met();
+    let (mut one, _) = met();
     _ = answer(&mut one, DiskAnswer::Ready);
-    let wanted = Some(release("2").0.into_signed());
-    let outputs = say(&mut one, two.me, &Frame { wanted, ..Frame::default() });
+    let outputs = one.handle(NOW, Input::Feeds(FromFeeds::Wanted(release("2").0)));
     let DiskJob::Check { list, .. } = asked(&outputs) else { panic!("{outputs:?}") };
     _ = answer(&mut one, DiskAnswer::Checked { list, have: Bits::new(1) });
     _ = one.swarm.handle(NOW, swarm::Input::HqUp);
