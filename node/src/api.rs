@@ -143,3 +143,6 @@ async fn work(
 fn stopping(why: Stopping) -> Problem {
     Problem::of_status(StatusCode::SERVICE_UNAVAILABLE, why.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,6 +254,7 @@ mod tests {
         assert!(refused(r#"{"item":"a","count":"1"}"#).contains("no number"));
         let fine = r#"{"movements":[{"item":"a","quantity":0.0001}]}"#;
         assert!(refused(fine).contains("three decimals"));
-        assert!(refused("[]").contains("neither"));
+        assert!(refused("7").contains("neither"));
+        assert!(refused("[]").contains("either movements, or an item"));
     }
 }
