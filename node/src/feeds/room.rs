@@ -12,7 +12,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::Path,
     sync::{
         Arc,
@@ -34,6 +34,8 @@ const AHEAD_OF_FREE: u64 = 8;
 const LAST_BYTES: u64 = 8 << 20;
 /// And so much more before sales are taken again.
 const AGAIN_BYTES: u64 = 2 << 20;
+/// What `stat` counts a file's blocks in.
+const STAT_BLOCK: u64 = 512;
 
 /// The journal's file, which knows how far it was written.
 #[derive(Clone, Debug)]
@@ -54,7 +56,9 @@ impl Reserved {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let written = AtomicU64::new(end_of_data(&file)?);
-        let (owned, refuses) = (AtomicU64::new(0), AtomicBool::new(false));
+        // What a former start has taken is still there, at the least so much of it.
+        let owned = AtomicU64::new(file.metadata()?.blocks() * STAT_BLOCK);
+        let refuses = AtomicBool::new(false);
         Ok(Self(Arc::new(Inner { file, written, owned, refuses })))
     }
 
@@ -211,5 +215,6 @@ mod tests {
         let end = 12288 + ahead / 2;
         let written = again.0.written.load(Ordering::Relaxed);
         assert!((end..end + 4096).contains(&written), "{written}, not {end}");
+        assert!(again.ahead() > ahead / 2, "what was taken is still there");
     }
 }

@@ -321,13 +321,13 @@ async fn when_the_disk_fails_nobody_is_answered_and_the_thread_ends() {
     let file = till.folder.path().join("room");
     std::fs::write(&file, b"").unwrap();
     let (inbox, lanes) = lanes();
-    let (tell, _told) = mpsc::unbounded_channel();
+    let (speak, _told) = mpsc::unbounded_channel();
     let driver = Driver {
         setup: setup(&till.key, &till.membership).unwrap(),
         db: Arc::new(Db::on(disk, TABLES, CACHE_BYTES).unwrap()),
         room: Room::new(Reserved::open(&file).unwrap()),
         lanes,
-        tell,
+        tell: speak,
         started: Instant::now(),
     };
     let ended = driver.start().unwrap();
