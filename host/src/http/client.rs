@@ -17,7 +17,7 @@ use axum::http::{
     header::{AUTHORIZATION, CONTENT_TYPE, HOST},
 };
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -141,29 +141,60 @@ impl Client {
         serde_json::from_slice(text).map_err(|error| self.broken(&error))
     }
 
+    /// Hands the answer's pieces to `each` as they come, however many there are; none of them is waited
+    /// for longer than the client's patience.
+    pub async fn stream(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut pieces = async |mut body: Incoming| {
+            while let Some(frame) = self.in_time(body.frame()).await? {
+                let frame = frame.map_err(|why| self.broken(&why))?;
+                if let Some(piece) = frame.data_ref() {
+                    each(piece)?;
+                }
+            }
+            anyhow::Ok(())
+        };
+        self.converse(Method::GET, path, None, &mut pieces).await
+    }
+
     async fn ask(
         &self,
         method: Method,
         path: &str,
         body: Option<(&'static str, Bytes)>,
     ) -> Result<Bytes, ClientError> {
-        let asking = async {
-            match &self.at {
-                At::Tcp { address, .. } => {
-                    let stream = TcpStream::connect(address).await;
-                    let stream = stream.map_err(|error| self.no_connection(&error))?;
-                    self.talk(stream, self.request(method, path, body)?).await
-                }
-                At::Unix { path: socket } => {
-                    let stream = connect_unix(socket).await;
-                    let stream = stream.map_err(|error| self.no_connection(&error))?;
-                    self.talk(stream, self.request(method, path, body)?).await
-                }
+        let mut whole = async |body: Incoming| self.whole(body).await;
+        self.in_time(self.converse(method, path, body, &mut whole)).await?
+    }
+
+    async fn in_time<T>(&self, asking: impl Future<Output = T>) -> Result<T, ClientError> {
+        let silent = |_| ClientError::Silent { at: self.place(), within: self.patience };
+        tokio::time::timeout(self.patience, asking).await.map_err(silent)
+    }
+
+    /// Hands the body of a good answer to `take`.
+    async fn converse<T, E: From<ClientError>>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, Bytes)>,
+        take: &mut impl AsyncFnMut(Incoming) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let request = self.request(method, path, body)?;
+        match &self.at {
+            At::Tcp { address, .. } => {
+                let stream = self.in_time(TcpStream::connect(address)).await?;
+                let stream = stream.map_err(|error| self.no_connection(&error))?;
+                self.talk(stream, request, take).await
             }
-        };
-        match tokio::time::timeout(self.patience, asking).await {
-            Ok(answer) => answer,
-            Err(_) => Err(ClientError::Silent { at: self.place(), within: self.patience }),
+            At::Unix { path: socket } => {
+                let stream = self.in_time(connect_unix(socket)).await?;
+                let stream = stream.map_err(|error| self.no_connection(&error))?;
+                self.talk(stream, request, take).await
+            }
         }
     }
 
@@ -196,28 +227,25 @@ impl Client {
         request.body(Full::new(body)).map_err(|error| self.broken(&error))
     }
 
-    async fn talk(
+    async fn talk<T, E: From<ClientError>>(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         request: Request<Full<Bytes>>,
-    ) -> Result<Bytes, ClientError> {
+        take: &mut impl AsyncFnMut(Incoming) -> Result<T, E>,
+    ) -> Result<T, E> {
         let broken = |error: hyper::Error| self.broken(&error);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let talking = async {
-            let response = sender.send_request(request).await.map_err(broken)?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-                Some(_) => self.broken(&format!("an answer of over {BODY_BYTES_MAX} bytes")),
-                None => self.broken(&error),
-            })?;
-            let body = body.to_bytes();
+            let response = self.in_time(sender.send_request(request)).await?;
+            let (head, body) = response.map_err(broken)?.into_parts();
             if head.status.is_success() {
-                return Ok(body);
+                return take(body).await;
             }
+            let body = self.in_time(self.whole(body)).await??;
             let kind = head.headers.get(CONTENT_TYPE);
-            Err(self.refusal(head.status, kind.is_some_and(|it| it == problem::MEDIA_TYPE), &body))
+            let is_problem = kind.is_some_and(|it| it == problem::MEDIA_TYPE);
+            Err(self.refusal(head.status, is_problem, &body).into())
         };
         // The connection works only while it is polled, and its end is no news: the answer is.
         tokio::pin!(connection, talking);
@@ -226,6 +254,16 @@ impl Client {
             answer = &mut talking => answer,
             _ = &mut connection => talking.await,
         }
+    }
+
+    /// A body that is held in memory.
+    async fn whole(&self, body: Incoming) -> Result<Bytes, ClientError> {
+        let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+            Some(_) => self.broken(&format!("an answer of over {BODY_BYTES_MAX} bytes")),
+            None => self.broken(&error),
+        })?;
+        Ok(body.to_bytes())
     }
 
     fn refusal(&self, status: StatusCode, is_problem: bool, body: &[u8]) -> ClientError {
