@@ -8,6 +8,7 @@
 use std::{
     io,
     net::SocketAddr,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -52,6 +53,12 @@ pub struct Client {
     at: At,
     patience: Duration,
     key: Option<String>,
+}
+
+/// What becomes of a good answer's body.
+enum Take<'e> {
+    Whole,
+    Pieces(&'e mut (dyn FnMut(&[u8]) -> ControlFlow<()> + Send)),
 }
 
 #[derive(Clone, Debug)]
@@ -141,23 +148,14 @@ impl Client {
         serde_json::from_slice(text).map_err(|error| self.broken(&error))
     }
 
-    /// Hands the answer's pieces to `each` as they come, however many there are; none of them is waited
-    /// for longer than the client's patience.
+    /// Hands the answer's pieces to `each` as they come, however many there are, until it has had enough;
+    /// none of them is waited for longer than the client's patience.
     pub async fn stream(
         &self,
         path: &str,
-        mut each: impl FnMut(&[u8]) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let mut pieces = async |mut body: Incoming| {
-            while let Some(frame) = self.in_time(body.frame()).await? {
-                let frame = frame.map_err(|why| self.broken(&why))?;
-                if let Some(piece) = frame.data_ref() {
-                    each(piece)?;
-                }
-            }
-            anyhow::Ok(())
-        };
-        self.converse(Method::GET, path, None, &mut pieces).await
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()> + Send,
+    ) -> Result<(), ClientError> {
+        self.converse(Method::GET, path, None, Take::Pieces(&mut each)).await.map(drop)
     }
 
     async fn ask(
@@ -166,8 +164,7 @@ impl Client {
         path: &str,
         body: Option<(&'static str, Bytes)>,
     ) -> Result<Bytes, ClientError> {
-        let mut whole = async |body: Incoming| self.whole(body).await;
-        self.in_time(self.converse(method, path, body, &mut whole)).await?
+        self.in_time(self.converse(method, path, body, Take::Whole)).await?
     }
 
     async fn in_time<T>(&self, asking: impl Future<Output = T>) -> Result<T, ClientError> {
@@ -175,14 +172,13 @@ impl Client {
         tokio::time::timeout(self.patience, asking).await.map_err(silent)
     }
 
-    /// Hands the body of a good answer to `take`.
-    async fn converse<T, E: From<ClientError>>(
+    async fn converse(
         &self,
         method: Method,
         path: &str,
         body: Option<(&'static str, Bytes)>,
-        take: &mut impl AsyncFnMut(Incoming) -> Result<T, E>,
-    ) -> Result<T, E> {
+        take: Take<'_>,
+    ) -> Result<Bytes, ClientError> {
         let request = self.request(method, path, body)?;
         match &self.at {
             At::Tcp { address, .. } => {
@@ -227,25 +223,27 @@ impl Client {
         request.body(Full::new(body)).map_err(|error| self.broken(&error))
     }
 
-    async fn talk<T, E: From<ClientError>>(
+    async fn talk(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         request: Request<Full<Bytes>>,
-        take: &mut impl AsyncFnMut(Incoming) -> Result<T, E>,
-    ) -> Result<T, E> {
+        take: Take<'_>,
+    ) -> Result<Bytes, ClientError> {
         let broken = |error: hyper::Error| self.broken(&error);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let talking = async {
             let response = self.in_time(sender.send_request(request)).await?;
             let (head, body) = response.map_err(broken)?.into_parts();
-            if head.status.is_success() {
-                return take(body).await;
+            match (head.status.is_success(), take) {
+                (true, Take::Pieces(each)) => return self.pieces(body, each).await,
+                (true, Take::Whole) => return self.whole(body).await,
+                (false, _) => {}
             }
             let body = self.in_time(self.whole(body)).await??;
             let kind = head.headers.get(CONTENT_TYPE);
             let is_problem = kind.is_some_and(|it| it == problem::MEDIA_TYPE);
-            Err(self.refusal(head.status, is_problem, &body).into())
+            Err(self.refusal(head.status, is_problem, &body))
         };
         // The connection works only while it is polled, and its end is no news: the answer is.
         tokio::pin!(connection, talking);
@@ -254,6 +252,20 @@ impl Client {
             answer = &mut talking => answer,
             _ = &mut connection => talking.await,
         }
+    }
+
+    async fn pieces(
+        &self,
+        mut body: Incoming,
+        each: &mut (dyn FnMut(&[u8]) -> ControlFlow<()> + Send),
+    ) -> Result<Bytes, ClientError> {
+        while let Some(frame) = self.in_time(body.frame()).await? {
+            let frame = frame.map_err(|why| self.broken(&why))?;
+            if frame.data_ref().is_some_and(|piece| each(piece).is_break()) {
+                break;
+            }
+        }
+        Ok(Bytes::new())
     }
 
     /// A body that is held in memory.
