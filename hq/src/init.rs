@@ -52,7 +52,7 @@ pub(crate) fn run(common: &Common, flags: &InitFlags) -> anyhow::Result<()> {
             root_key.display()
         );
     }
-    let passphrase = passphrase(flags.passphrase_file.as_deref())?;
+    let passphrase = passphrase(flags.passphrase_file.as_deref(), Asked::Twice)?;
 
     let folder = folder::open(data)?;
     let root = root::create(&root_key, &passphrase)?;
@@ -133,7 +133,15 @@ fn real(path: &Path) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn passphrase(file: Option<&Path>) -> anyhow::Result<Zeroizing<String>> {
+/// How a passphrase that is asked for is made sure of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// What it opens shows whether it is right.
+    Once,
+    Twice,
+}
+
+pub(crate) fn passphrase(file: Option<&Path>, asked: Asked) -> anyhow::Result<Zeroizing<String>> {
     if let Some(path) = file {
         let Some(content) = files::read_small(path, 4096)?.map(Zeroizing::new) else {
             bail!("`{}` does not exist", path.display());
@@ -154,6 +162,9 @@ fn passphrase(file: Option<&Path>) -> anyhow::Result<Zeroizing<String>> {
     }
     let ask = |prompt| rpassword::prompt_password(prompt).context("asking for the passphrase");
     let first = not_empty(ask("Passphrase for the chain root's key: ")?.into())?;
+    if asked == Asked::Once {
+        return Ok(first);
+    }
     let second = Zeroizing::new(ask("The same again: ")?);
     if *first != *second {
         bail!("the passphrases differ: begin again");

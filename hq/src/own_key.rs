@@ -63,29 +63,64 @@ pub(crate) fn create(
         Ok(()) | Err(_) => {}
     }
     let key = identity::create(&path)?;
-    let chain = ChainId::of_root(root.public());
-    let online = OnlineKey {
-        chain,
-        name: name.clone(),
-        generation: GENERATION,
+    let online = describe(root, name.clone(), GENERATION, &key, now);
+    vouch(data, root, &online)?;
+    Ok(online)
+}
+
+/// HQ was restored from a backup: `root` vouches for its key in the next generation. What HQ said since the
+/// backup was made is told from what it says from now on.
+pub(crate) fn raise(data: &Path, root: &SecretKey, now: Timestamp) -> anyhow::Result<OnlineKey> {
+    let Chain { id, online } = read(data)?;
+    if id != ChainId::of_root(root.public()) {
+        bail!("this is the root key of another chain");
+    }
+    let before = online.verify(id.root()).with_context(|| damaged(data))?;
+    let key = identity::load(&data.join(KEY_FILE))?;
+    let online = describe(root, before.name, before.generation + 1, &key, now);
+    vouch(data, root, &online)?;
+    Ok(online)
+}
+
+fn describe(
+    root: &SecretKey,
+    name: Name,
+    generation: u64,
+    key: &SecretKey,
+    now: Timestamp,
+) -> OnlineKey {
+    OnlineKey {
+        chain: ChainId::of_root(root.public()),
+        name,
+        generation,
         key: key.public(),
         from: now.minus(CLOCK_LAG),
         until: now.plus(VALID),
+    }
+}
+
+fn vouch(data: &Path, root: &SecretKey, online: &OnlineKey) -> anyhow::Result<()> {
+    let record = Chain { id: online.chain, online: Signed::sign(root, online) };
+    files::replace(&data.join(CHAIN_FILE), &wire::encode(&record))
+}
+
+fn read(data: &Path) -> anyhow::Result<Chain> {
+    let Some(bytes) = files::read_small(&data.join(CHAIN_FILE), 64 * 1024)? else {
+        bail!(not_initialised(data))
     };
-    let record = Chain { id: chain, online: Signed::sign(root, &online) };
-    files::replace(&data.join(CHAIN_FILE), &wire::encode(&record))?;
-    Ok(online)
+    wire::decode(&bytes).with_context(|| damaged(data))
+}
+
+fn damaged(data: &Path) -> String {
+    format!("`{}` is damaged, or of a newer version", data.join(CHAIN_FILE).display())
 }
 
 /// Reads what [`create`] wrote.
 pub(crate) fn load(data: &Path, now: Timestamp) -> anyhow::Result<OwnKey> {
-    let path = data.join(CHAIN_FILE);
-    let Some(bytes) = files::read_small(&path, 64 * 1024)? else { bail!(not_initialised(data)) };
-    let damaged = || format!("`{}` is damaged, or of a newer version", path.display());
-    let Chain { id, online } = wire::decode(&bytes).with_context(damaged)?;
+    let Chain { id, online } = read(data)?;
     let key = identity::load(&data.join(KEY_FILE))?;
     let trust = Trust { chain: id, generation_min: GENERATION };
-    let signer = HqSigner::new(key.clone(), online, &trust).with_context(damaged)?;
+    let signer = HqSigner::new(key.clone(), online, &trust).with_context(|| damaged(data))?;
     let (until, left) = (signer.described().until, signer.described().until.since(now));
     if until <= now {
         bail!(
