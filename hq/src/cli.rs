@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use storemesh_host::{logs, out};
 use storemesh_keys::Name;
 
-use crate::{config, init, ops, publish, serve};
+use crate::{chain, config, init, journal, ops, publish, restored, schema, serve};
 
 /// A build may be given another version than the package's, so that two builds of one source tree
 /// can be told apart.
@@ -58,6 +58,30 @@ enum Command {
     Release(ReleaseCommand),
     /// How every terminal is
     Fleet,
+    /// What stores have sold, moved and counted
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// What stores have of an item
+    Stock {
+        item: String,
+        /// This store's alone
+        #[arg(long, value_name = "S")]
+        store: Option<Name>,
+    },
+    /// Which topics terminals may write
+    #[command(subcommand)]
+    Schema(SchemaCommand),
+    /// What holds for the whole chain
+    #[command(subcommand)]
+    Settings(SettingsCommand),
+    /// One terminal
+    #[command(subcommand)]
+    Terminal(TerminalCommand),
+    /// Terminals whose disk was cloned
+    #[command(subcommand)]
+    Clone(CloneCommand),
+    /// Say that this folder was restored from a backup, before HQ serves again
+    Restored(RestoredFlags),
     /// Check the configuration file, or print an example
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -78,6 +102,95 @@ pub(crate) struct InitFlags {
         help = "Its passphrase is this file's first line; else STOREMESH_ROOT_PASSPHRASE, else asked"
     )]
     pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoredFlags {
+    /// The chain root's key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) root_key: PathBuf,
+    // Not a doc comment, as above.
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = "Its passphrase is this file's first line; else STOREMESH_ROOT_PASSPHRASE, else asked"
+    )]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum JournalCommand {
+    /// Print entries as lines of JSON, in the order in which they came
+    Export(ExportFlags),
+    /// How far each terminal's journals are held, and what is wrong with them
+    Status {
+        /// This store's alone
+        #[arg(long, value_name = "S")]
+        store: Option<Name>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportFlags {
+    /// Go on behind this entry: a `cursor` of an earlier export [default: the beginning]
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) since: Option<String>,
+    /// This store's alone
+    #[arg(long, value_name = "S")]
+    pub(crate) store: Option<Name>,
+    /// This topic's alone
+    #[arg(long, value_name = "T")]
+    pub(crate) topic: Option<Name>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Then wait for more, and print it as it comes
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum SchemaCommand {
+    /// Print the one that holds, as a file
+    Show,
+    /// Make a file's topics the ones that hold
+    Publish { file: PathBuf },
+    /// Print a commented example
+    Example,
+}
+
+#[derive(Debug, Subcommand)]
+enum SettingsCommand {
+    /// Print them
+    Show,
+    /// Change them: journal.copies=2 journal.retention=14d
+    Set {
+        #[arg(required = true, value_name = "NAME=VALUE")]
+        changes: Vec<chain::Change>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TerminalCommand {
+    /// Nothing that it writes after what HQ holds now is to count, on any machine
+    End {
+        /// Its name, its id, or the beginning of one
+        terminal: String,
+        /// On this topic alone
+        #[arg(long, value_name = "T")]
+        topic: Option<Name>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CloneCommand {
+    /// All that were seen
+    List,
+    /// One of the disks is gone: let the terminal into its store again
+    Settle {
+        /// Its name, its id, or the beginning of one
+        terminal: String,
+    },
 }
 
 #[derive(Debug, Default, Args)]
@@ -167,6 +280,24 @@ impl Cli {
             }
             Command::Release(ReleaseCommand::List) => ops::list_releases(common),
             Command::Fleet => ops::fleet(common),
+            Command::Journal(JournalCommand::Export(flags)) => journal::export(common, &flags),
+            Command::Journal(JournalCommand::Status { store }) => {
+                journal::status(common, store.as_ref())
+            }
+            Command::Stock { item, store } => journal::stock(common, &item, store.as_ref()),
+            Command::Schema(SchemaCommand::Show) => chain::show_schema(common),
+            Command::Schema(SchemaCommand::Publish { file }) => {
+                chain::publish_schema(common, &file)
+            }
+            Command::Schema(SchemaCommand::Example) => out::line(schema::EXAMPLE.trim_end()),
+            Command::Settings(SettingsCommand::Show) => chain::show_settings(common),
+            Command::Settings(SettingsCommand::Set { changes }) => chain::set(common, &changes),
+            Command::Terminal(TerminalCommand::End { terminal, topic }) => {
+                chain::end(common, &terminal, topic.as_ref())
+            }
+            Command::Clone(CloneCommand::List) => chain::list_clones(common),
+            Command::Clone(CloneCommand::Settle { terminal }) => chain::settle(common, &terminal),
+            Command::Restored(flags) => restored::run(common, &flags),
             Command::Config(ConfigCommand::Check) => check_config(common),
             Command::Config(ConfigCommand::Example) => out::line(config::EXAMPLE.trim_end()),
         }
@@ -179,7 +310,7 @@ fn check_config(common: &Common) -> anyhow::Result<()> {
 }
 
 /// `90m`, `12h`, `7d`.
-fn span(text: &str) -> Result<Duration, String> {
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
     const SECONDS: [(char, u64); 4] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let wrong = || format!("`{text}` is no time: write 90m, 12h or 7d");
     let unit = text.chars().last().ok_or_else(wrong)?;

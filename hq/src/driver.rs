@@ -85,9 +85,9 @@ impl Inbox {
         answer.await.map_err(|_| Stopping)
     }
 
-    /// HQ's feed says so; from its own thread, which this one never waits for.
-    pub(crate) fn wanted(&self, wanted: Wanted) -> Result<(), Stopping> {
-        self.0.blocking_send(Event::Wanted(wanted)).map_err(|_| Stopping)
+    /// HQ's feed says so.
+    pub(crate) async fn wanted(&self, wanted: Wanted) -> Result<(), Stopping> {
+        self.send(Event::Wanted(wanted)).await
     }
 
     async fn send(&self, event: Event) -> Result<(), Stopping> {

@@ -10,6 +10,7 @@ mod config;
 
 mod init;
 mod own_key;
+mod restored;
 mod serve;
 
 mod driver;
@@ -24,6 +25,8 @@ mod uplink;
 mod admin;
 mod advertise;
 
+mod chain;
+mod journal;
 mod ops;
 mod publish;
 mod schema;

@@ -148,7 +148,7 @@ pub(crate) fn fleet(common: &Common) -> anyhow::Result<()> {
     show(common, &fleet, || tables::fleet(&fleet, wall().0))
 }
 
-fn show(
+pub(crate) fn show(
     common: &Common,
     answer: &impl Serialize,
     text: impl FnOnce() -> String,

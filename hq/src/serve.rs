@@ -79,7 +79,7 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
 
     let (inbox, mut driven) = driver::start(hq, db)?;
     let Started { inbox: feeds_inbox, grown, ended: mut feeds_driven } =
-        feeds::start(&own, books.clone(), inbox.clone())?;
+        feeds::start(&own, books.clone(), inbox.clone()).await?;
     let router = admin::router(Admin {
         inbox: inbox.clone(),
         feeds: feeds_inbox.clone(),

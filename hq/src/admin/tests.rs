@@ -7,12 +7,14 @@ use storemesh_host::{
     http::{Client, ClientError, bind_tcp, serve_tcp},
     token,
 };
-use storemesh_keys::{InvitationCode, SecretKey};
+use storemesh_keys::{HqSigner, InvitationCode, SecretKey};
 use storemesh_protocol::{
     content::{Builder, ChunkRef, RelPath, ReleaseHead, pack},
     hq::Hq,
 };
 use tempfile::TempDir;
+
+mod feeds_read;
 
 use super::*;
 use crate::{db, driver, own_key};
@@ -21,6 +23,8 @@ struct World {
     data: TempDir,
     client: Client,
     chain: ChainId,
+    signer: HqSigner,
+    feeds: feeds::Inbox,
 }
 
 async fn world() -> World {
@@ -34,20 +38,35 @@ async fn start(data: TempDir) -> World {
     let own = own_key::load(data.path(), driver::wall()).unwrap();
     let db = db::open(&data.path().join(db::FILE)).unwrap();
     let chain = own.trust.chain;
-    let hq = Hq::load(own.signer, own.trust, &db.rows().unwrap()).unwrap();
+    let hq = Hq::load(own.signer.clone(), own.trust, &db.rows().unwrap()).unwrap();
     let (inbox, _) = driver::start(hq, db).unwrap();
+    let books = Arc::new(feeds::open(&data.path().join(feeds::FILE)).unwrap());
+    let feeds = feeds::start(&own, books.clone(), inbox.clone()).await.unwrap();
+    let journal = Journal::new(books, own.trust, feeds.grown);
     let chunks = Chunks::open(data.path()).unwrap();
     let said = ["hq.example.org:7400".to_owned()];
     let advertise = Advertise::new(&said, Vec::new(), 7400).unwrap();
-    let router = router(Admin { inbox, chunks, chain, advertise });
+    let orders = Arc::default();
+    let feeds = feeds.inbox;
+    let router =
+        router(Admin { inbox, feeds: feeds.clone(), journal, chunks, chain, advertise, orders });
     let listener = bind_tcp((Ipv4Addr::LOCALHOST, 0).into(), "--admin-port").await.unwrap();
     let token = token::ensure(&data.path().join("admin.token")).unwrap();
     let client = Client::tcp(listener.local_addr().unwrap(), token.clone());
     tokio::spawn(serve_tcp(listener, router, token, BODY_BYTES_MAX));
-    World { data, client, chain }
+    World { data, client, chain, signer: own.signer, feeds }
 }
 
 impl World {
+    /// What a kill would leave now.
+    fn copy(&self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for file in [db::FILE, feeds::FILE, "online.key", "chain"] {
+            fs::copy(self.data.path().join(file), copy.path().join(file)).unwrap();
+        }
+        copy
+    }
+
     async fn get(&self, path: &str) -> Value {
         self.client.get(path).await.unwrap()
     }
@@ -141,11 +160,7 @@ async fn a_release_stands_when_all_its_chunks_do_and_is_there_after_a_restart() 
     assert_eq!((&listed[0]["version"], &listed[0]["wanted"]), (&json!("1.0"), &json!(true)));
 
     // The answer is given after the commit, so a copy taken now is what a kill would leave.
-    let copy = tempfile::tempdir().unwrap();
-    for file in ["hq.redb", "online.key", "chain"] {
-        fs::copy(world.data.path().join(file), copy.path().join(file)).unwrap();
-    }
-    assert_eq!(start(copy).await.get("/v1/releases").await, listed);
+    assert_eq!(start(world.copy()).await.get("/v1/releases").await, listed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,9 +37,9 @@ pub(crate) struct Started {
     pub(crate) ended: oneshot::Receiver<anyhow::Result<()>>,
 }
 
-/// Loads what the database holds, and starts the thread; `hq` hears which releases are wanted. It
-/// ends when every [`Inbox`] is gone, or with the error that `ended` gives.
-pub(crate) fn start(own: &OwnKey, db: Arc<Db>, hq: driver::Inbox) -> anyhow::Result<Started> {
+/// Loads what the database holds, and starts the thread; `hq` has heard which releases are wanted when
+/// this returns. It ends when every [`Inbox`] is gone, or with the error that `ended` gives.
+pub(crate) async fn start(own: &OwnKey, db: Arc<Db>, hq: driver::Inbox) -> anyhow::Result<Started> {
     let (inbox, events) = Inbox::new();
     let (tell, ended) = oneshot::channel();
     let (growing, grown) = watch::channel(());
@@ -47,7 +47,12 @@ pub(crate) fn start(own: &OwnKey, db: Arc<Db>, hq: driver::Inbox) -> anyhow::Res
     let (signer, trust) = (own.signer.clone(), own.trust);
     let loaded = db.batch(|storage| HqFeeds::load(signer, trust, storage));
     let (feeds, outputs) = loaded.context("reading HQ's feeds")?;
-    let mut driver = Driver {
+    for output in outputs {
+        if let Output::Wanted(wanted) = output {
+            hq.wanted(wanted).await?;
+        }
+    }
+    let driver = Driver {
         feeds,
         db,
         hq,
@@ -56,15 +61,12 @@ pub(crate) fn start(own: &OwnKey, db: Arc<Db>, hq: driver::Inbox) -> anyhow::Res
         tickets: BTreeMap::new(),
         next_ticket: 0,
         growing,
+        runtime: Handle::current(),
         started,
     };
-    let runtime = Handle::current();
     let thread = thread::Builder::new().name("hq feeds".to_owned());
     thread
-        .spawn(move || {
-            let run = driver.carry_out_all(outputs).and_then(|()| driver.run(&runtime));
-            tell.send(run)
-        })
+        .spawn(move || tell.send(driver.run()))
         .context("starting the thread that drives HQ's feeds")?;
     Ok(Started { inbox, grown, ended })
 }
@@ -81,17 +83,18 @@ struct Driver {
     tickets: BTreeMap<u64, oneshot::Sender<Result<EntryId, AppendError>>>,
     next_ticket: u64,
     growing: watch::Sender<()>,
+    runtime: Handle,
     started: std::time::Instant,
 }
 
 impl Driver {
-    fn run(&mut self, runtime: &Handle) -> anyhow::Result<()> {
+    fn run(mut self) -> anyhow::Result<()> {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             let left = self.feeds.deadline().since(self.now());
             let taking =
                 async { timeout(left, self.events.recv_many(&mut batch, BATCH_MAX)).await };
-            if let Ok(0) = runtime.block_on(taking) {
+            if let Ok(0) = self.runtime.block_on(taking) {
                 return Ok(());
             }
             let mut inputs = Vec::with_capacity(batch.len() + 1);
@@ -163,7 +166,7 @@ impl Driver {
                 debug_assert!(reply.is_some(), "one answer for each ticket");
             }
             // HQ's other thread never waits for this one.
-            Output::Wanted(wanted) => self.hq.wanted(wanted)?,
+            Output::Wanted(wanted) => self.runtime.block_on(self.hq.wanted(wanted))?,
             Output::Reject { link, why } => tracing::debug!(link, why, "not taken"),
             Output::Event(event) => note(&event),
         }

@@ -11,6 +11,8 @@
 
 mod db;
 mod driver;
+#[cfg(test)]
+pub(crate) mod till;
 
 use std::sync::Arc;
 

@@ -4,48 +4,67 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use quinn::{ConnectionError, Endpoint, RecvStream, SendStream};
 use storemesh_host::{
+    db::Db,
     frames::write_frame,
     quic::{client_endpoint, connect, server_endpoint},
 };
-use storemesh_keys::{Certificate, ChainId, Enrolment, Expiry, HqSigned, SecretKey, Signed, Trust};
+use storemesh_keys::{
+    Certificate, ChainId, Enrolment, Expiry, HqSigned, HqSigner, SecretKey, Signed, Trust,
+};
 use storemesh_protocol::{
     content::{ChunkId, pack, unpack},
+    feeds::{Boot, hq::Cursor},
     hq::{Answer, Hq, INVITATION_VALID, Order},
     wire::{
         self, CONTROL_MAX,
         bulk::{HEAD_MAX, Reply, Request},
+        feeds::{FEED_FRAME_MAX, FEEDS_STREAM, FeedFrame},
+        mesh::BULK_STREAM,
         uplink::{AskLease, Enrol, FromHq, Hello, ToHq},
     },
 };
 use tempfile::TempDir;
 
 use super::*;
-use crate::{db, driver, own_key};
+use crate::{db, driver, feeds::till::Till, own_key};
 
 /// HQ without its admin API.
 struct World {
     _data: TempDir,
     inbox: Inbox,
     chunks: Chunks,
+    books: Arc<Db>,
+    signer: HqSigner,
     trust: Trust,
     hq: SecretKey,
     address: SocketAddr,
 }
 
-fn world() -> World {
+async fn world() -> World {
     let data = tempfile::tempdir().unwrap();
     let root = SecretKey::generate();
     own_key::create(data.path(), &root, &"acme".parse().unwrap(), driver::wall()).unwrap();
     let own = own_key::load(data.path(), driver::wall()).unwrap();
     assert_eq!(own.trust.chain, ChainId::of_root(root.public()));
     let db = db::open(&data.path().join("hq.redb")).unwrap();
-    let hq = Hq::load(own.signer, own.trust, &db.rows().unwrap()).unwrap();
+    let hq = Hq::load(own.signer.clone(), own.trust, &db.rows().unwrap()).unwrap();
     let (inbox, _) = driver::start(hq, db).unwrap();
+    let books = Arc::new(crate::feeds::open(&data.path().join(crate::feeds::FILE)).unwrap());
+    let feeds = crate::feeds::start(&own, books.clone(), inbox.clone()).await.unwrap().inbox;
     let chunks = Chunks::open(data.path()).unwrap();
     let endpoint = server_endpoint(&own.key, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let address = endpoint.local_addr().unwrap();
-    tokio::spawn(Uplink::new(inbox.clone(), chunks.clone()).listen(Listener::new(endpoint)));
-    World { _data: data, inbox, chunks, trust: own.trust, hq: own.key, address }
+    tokio::spawn(Uplink::new(inbox.clone(), feeds, chunks.clone()).listen(Listener::new(endpoint)));
+    World {
+        _data: data,
+        inbox,
+        chunks,
+        books,
+        signer: own.signer,
+        trust: own.trust,
+        hq: own.key,
+        address,
+    }
 }
 
 struct Caller {
@@ -114,7 +133,7 @@ fn hello(certificate: Option<HqSigned<Certificate>>) -> ToHq {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_enrolled_terminal_fetches_chunks_in_the_order_in_which_it_asks() {
-    let world = world();
+    let world = world().await;
     let noise: Vec<u8> = (0..50_000_u32).flat_map(|n| n.wrapping_mul(n).to_le_bytes()).collect();
     let packed: Vec<_> =
         [b"till program".repeat(20_000), noise].iter().map(|it| pack(it)).collect();
@@ -132,6 +151,7 @@ async fn an_enrolled_terminal_fetches_chunks_in_the_order_in_which_it_asks() {
     let nobodys = ChunkId([7; 32]);
     let asked = [packed[1].0.id, nobodys, packed[0].0.id, packed[1].0.id];
     let (mut out, mut input) = caller.connection.open_bi().await.unwrap();
+    out.write_all(&[BULK_STREAM]).await.unwrap();
     for chunk in asked {
         write_frame(&mut out, &wire::encode(&Request { chunk })).await.unwrap();
     }
@@ -154,12 +174,13 @@ async fn an_enrolled_terminal_fetches_chunks_in_the_order_in_which_it_asks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_gets_no_chunk() {
-    let world = world();
+    let world = world().await;
     let (chunk, stored) = pack(b"till program");
     world.chunks.put(&chunk, &stored).unwrap();
     let mut caller = world.call(&SecretKey::generate(), hello(None)).await;
     assert!(caller.hear().await.welcome.is_some());
     let (mut out, mut input) = caller.connection.open_bi().await.unwrap();
+    out.write_all(&[BULK_STREAM]).await.unwrap();
     write_frame(&mut out, &wire::encode(&Request { chunk: chunk.id })).await.unwrap();
     let answer = timeout(Duration::from_millis(300), read_frame(&mut input, HEAD_MAX)).await;
     assert!(answer.is_err(), "{answer:?}");
@@ -167,7 +188,7 @@ async fn a_stranger_gets_no_chunk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_arrives_before_hq_hangs_up() {
-    let world = world();
+    let world = world().await;
     let key = SecretKey::generate();
     let enrolment =
         Enrolment { chain: world.trust.chain, peer: key.peer_id(), name: "till".parse().unwrap() };
@@ -184,7 +205,7 @@ async fn a_refusal_arrives_before_hq_hangs_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_says_too_much_or_nonsense_is_hung_up_on() {
-    let world = world();
+    let world = world().await;
     for (length, body) in [(u32::MAX, &[0_u8; 8][..]), (8, b"nonsense")] {
         let endpoint = client_endpoint(&SecretKey::generate()).unwrap();
         let (connection, _) = connect(&endpoint, world.address).await.unwrap();
@@ -197,7 +218,7 @@ async fn who_says_too_much_or_nonsense_is_hung_up_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_comes_back_holds_its_lease_and_is_seen_to_go() {
-    let world = world();
+    let world = world().await;
     let (key, certificate) = world.enrolled().await;
     let caller = world.call(&key, hello(Some(certificate.clone()))).await;
     caller.connection.close(0_u32.into(), b"");
@@ -217,4 +238,73 @@ async fn a_gateway_that_comes_back_holds_its_lease_and_is_seen_to_go() {
         sleep(Duration::from_millis(20)).await;
     }
     panic!("HQ still takes it for online");
+}
+
+/// What HQ says on a feeds stream, put together until `enough`.
+async fn hear_feeds(input: &mut RecvStream, enough: impl Fn(&FeedFrame) -> bool) -> FeedFrame {
+    let hearing = async {
+        loop {
+            let frame = read_frame(input, FEED_FRAME_MAX).await.unwrap().expect("it goes on");
+            let frame: FeedFrame = wire::decode(&frame).unwrap();
+            if enough(&frame) {
+                return frame;
+            }
+        }
+    };
+    timeout(Duration::from_secs(10), hearing).await.expect("HQ says it soon")
+}
+
+async fn open_feeds(caller: &Caller) -> (SendStream, RecvStream) {
+    let (mut out, input) = caller.connection.open_bi().await.unwrap();
+    out.write_all(&[FEEDS_STREAM]).await.unwrap();
+    (out, input)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_a_terminal_gives_is_acknowledged_when_it_is_on_disk() {
+    let world = world().await;
+    let (key, certificate) = world.enrolled().await;
+    let mut till = Till::new(&world.signer, "till-1", "s1").with(&key, certificate.clone());
+    let mut caller = world.call(&key, hello(Some(certificate))).await;
+    assert!(caller.hear().await.welcome.is_some());
+    let (mut out, mut input) = open_feeds(&caller).await;
+    let first = hear_feeds(&mut input, |frame| frame.boot.is_some()).await;
+    assert_eq!(first.boot, Some(Boot(1)), "HQ's generation");
+    write_frame(&mut out, &till.writes("sales", b"{}")).await.unwrap();
+    let acked = hear_feeds(&mut input, |frame| frame.acks.is_some()).await.acks.unwrap();
+    let ack = acked[0].verify(&world.trust, driver::wall(), Expiry::Enforced).unwrap();
+    assert_eq!((ack.seq, ack.feed.author.peer()), (1, key.peer_id()));
+    let on_disk = world.books.look(|read| Cursor::newest(read).to_string()).unwrap();
+    assert_eq!(on_disk, "1-1");
+
+    // It may end its stream and open another.
+    out.finish().unwrap();
+    let (mut out, mut input) = open_feeds(&caller).await;
+    write_frame(&mut out, &till.writes("sales", b"{}")).await.unwrap();
+    hear_feeds(&mut input, |frame| frame.acks.is_some()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_no_kind_is_reset_and_nonsense_on_feeds_ends_the_link() {
+    let world = world().await;
+    let (key, certificate) = world.enrolled().await;
+    let mut caller = world.call(&key, hello(Some(certificate))).await;
+    assert!(caller.hear().await.welcome.is_some());
+    let (mut out, mut input) = caller.connection.open_bi().await.unwrap();
+    out.write_all(&[77]).await.unwrap();
+    assert!(matches!(input.read(&mut [0]).await, Err(quinn::ReadError::Reset(_))));
+
+    let (mut out, _input) = open_feeds(&caller).await;
+    write_frame(&mut out, b"nonsense").await.unwrap();
+    assert!(matches!(caller.hung_up().await, ConnectionError::ApplicationClosed(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_hears_nothing_of_feeds() {
+    let world = world().await;
+    let mut caller = world.call(&SecretKey::generate(), hello(None)).await;
+    assert!(caller.hear().await.welcome.is_some());
+    let (_out, mut input) = open_feeds(&caller).await;
+    let heard = timeout(Duration::from_millis(300), read_frame(&mut input, FEED_FRAME_MAX)).await;
+    assert!(heard.is_err(), "{heard:?}");
 }
