@@ -233,8 +233,9 @@ impl Driver {
             }
             Output::Answer { ticket, answer } => {
                 // Who asked may have gone in the meantime.
-                let reply = self.tickets.remove(&ticket).map(|reply| reply.send(answer));
+                let reply = self.tickets.remove(&ticket);
                 debug_assert!(reply.is_some(), "one answer for each ticket");
+                _ = reply.map(|reply| reply.send(answer).is_ok());
             }
             Output::Gateway { store, name, epoch, .. } => {
                 tracing::info!(%store, terminal = %name, epoch, "gateway");

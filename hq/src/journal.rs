@@ -32,7 +32,7 @@ pub(crate) fn export(common: &Common, flags: &ExportFlags) -> anyhow::Result<()>
         since.as_ref().map(|since| since.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
     for (name, value) in [("since", since), ("store", store), ("topic", topic), ("limit", limit)] {
         if let Some(value) = value {
-            path += &format!("&{name}={value}");
+            path = path + "&" + name + "=" + &value;
         }
     }
     let mut written = Ok(());

@@ -81,14 +81,13 @@ pub(super) fn render(line: &Line) -> String {
     let mut text = json(&head);
     // The body goes where the head ends.
     text.pop();
-    match &line.body {
-        Body::Stock(record) => text += &format!(",\"body\":{}}}", json(&stock(record))),
-        Body::Event(payload) => match event(payload) {
-            Some(body) => text += &format!(",\"body\":{body}}}"),
-            None => text += &format!(",\"body\":null,\"body_hex\":\"{}\"}}", hex(payload)),
-        },
-    }
-    text
+    let body = match &line.body {
+        Body::Stock(record) => json(&stock(record)),
+        Body::Event(payload) => {
+            event(payload).unwrap_or_else(|| format!("null,\"body_hex\":\"{}\"", hex(payload)))
+        }
+    };
+    text + ",\"body\":" + &body + "}"
 }
 
 fn json(value: &impl Serialize) -> String {

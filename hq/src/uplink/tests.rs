@@ -245,7 +245,7 @@ async fn hear_feeds(input: &mut RecvStream, enough: impl Fn(&FeedFrame) -> bool)
     let hearing = async {
         loop {
             let frame = read_frame(input, FEED_FRAME_MAX).await.unwrap().expect("it goes on");
-            let frame: FeedFrame = wire::decode(&frame).unwrap();
+            let frame = FeedFrame::read(&frame).unwrap();
             if enough(&frame) {
                 return frame;
             }

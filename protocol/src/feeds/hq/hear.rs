@@ -209,14 +209,12 @@ impl HqFeeds {
         let store = self.reach.links.get(&link).map(|member| member.store.clone());
         let exchange = store.and_then(|store| self.exchanges.get_mut(&store));
         if let (Some((number, seq)), Some(exchange)) = (number, exchange) {
-            match &why {
+            if why == Refused::Known {
                 // It has it, and so has HQ.
-                Refused::Known => exchange.taken(now, link, number, seq),
-                Refused::Gap { .. } => exchange.refused(now, link, number, seq, false),
-                why => {
-                    let rest = why.is_the_senders_fault() || matches!(why, Refused::Later { .. });
-                    exchange.refused(now, link, number, seq, rest);
-                }
+                exchange.taken(now, link, number, seq);
+            } else {
+                let later = matches!(why, Refused::Later { .. });
+                exchange.refused(now, link, number, seq, later || why.is_the_senders_fault());
             }
         }
         if why.is_the_senders_fault() {
@@ -234,7 +232,7 @@ impl HqFeeds {
         let Taken { feed: number, seq, before, counts, entry } = taken;
         let feed = entry.header().feed();
         if before + 1 < seq {
-            self.gap(wall, storage, number, &feed, (before + 1, seq - 1), outputs);
+            outputs.push(gap(wall, storage, number, &feed, (before + 1, seq - 1)));
         }
         if is_control(&feed) {
             if let (true, Some(payload)) = (counts, entry.payload()) {
@@ -256,21 +254,6 @@ impl HqFeeds {
             exchange.taken(now, link, number, seq);
             exchange.grown(number, &self.ledger, &self.reach);
         }
-    }
-
-    fn gap(
-        &mut self,
-        wall: Timestamp,
-        storage: &mut dyn Storage,
-        number: FeedNo,
-        feed: &FeedId,
-        (from, upto): (u64, u64),
-        outputs: &mut Vec<Output>,
-    ) {
-        notes::gap(storage, wall, number, from, upto);
-        let FeedId { author, boot, ref topic } = *feed;
-        let topic = topic.name.clone();
-        outputs.push(Output::Event(Event::Gap { author, boot, topic, from, upto }));
     }
 
     /// The stock read model of the entry's store.
@@ -313,6 +296,19 @@ impl HqFeeds {
         let ack = ack.verify(&trust, Timestamp(0), Expiry::Ignored).ok()?;
         (ack.generation == ack.online().generation).then_some(ack)
     }
+}
+
+/// Entries that nobody has any more.
+fn gap(
+    wall: Timestamp,
+    storage: &mut dyn Storage,
+    number: FeedNo,
+    feed: &FeedId,
+    (from, upto): (u64, u64),
+) -> Output {
+    notes::gap(storage, wall, number, from, upto);
+    let FeedId { author, boot, ref topic } = *feed;
+    Output::Event(Event::Gap { author, boot, topic: topic.name.clone(), from, upto })
 }
 
 fn reject(link: LinkId, why: &str) -> Output {

@@ -62,7 +62,7 @@ pub enum AppendError {
     TooLarge { found: usize, max: usize },
     #[error("{0}")]
     Settings(String),
-    #[error("HQ holds nothing that {0:?} wrote{on}", on = on(.1))]
+    #[error("HQ holds nothing that {0:?} wrote{on}", on = on(.1.as_ref()))]
     Nothing(Author, Option<Name>),
     #[error(
         "{author:?} has written {feeds} feeds, and an end names at most {END_FEEDS_MAX}: end one topic at a time"
@@ -72,8 +72,8 @@ pub enum AppendError {
     NotCloned(Author),
 }
 
-fn on(topic: &Option<Name>) -> String {
-    topic.as_ref().map_or_else(String::new, |topic| format!(" on topic {topic}"))
+fn on(topic: Option<&Name>) -> String {
+    topic.map_or_else(String::new, |topic| format!(" on topic {topic}"))
 }
 
 /// What a person at HQ should know.

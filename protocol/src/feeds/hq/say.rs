@@ -10,6 +10,7 @@ use crate::{
         LastCounted, PAYLOAD_MAX, PayloadHash, Scope, Storage, Topic, ended::take_back,
         entry::Proven, ledger::FeedNo,
     },
+    hq::LinkId,
     wire::{self, feeds::Over},
 };
 
@@ -206,13 +207,13 @@ impl HqFeeds {
         if self.ledger.acked(storage, &ack).is_none() {
             return;
         }
-        let Some(store) = self.reach.store_of(&ack.feed) else { return };
+        let store = self.reach.store_of(&ack.feed);
+        let Some(exchange) = store.and_then(|store| self.exchanges.get_mut(store)) else { return };
         let peer = ack.feed.author.peer();
-        let author = self.reach.links.iter().find(|(_, member)| member.peer == peer);
-        let author = author.map(|(link, _)| *link);
-        if let Some(exchange) = self.exchanges.get_mut(store) {
-            exchange.acked(number, author);
-        }
+        let is_author =
+            |link: &LinkId| self.reach.links.get(link).is_some_and(|member| member.peer == peer);
+        let author = exchange.sides().find(is_author);
+        exchange.acked(number, author);
     }
 
     /// What the exchanges have to say now.
