@@ -31,6 +31,9 @@ pub struct Args {
     /// All stores are on one network
     #[arg(long)]
     one_lan: bool,
+    /// What each till posts in a minute: sales, stock movements and counts
+    #[arg(long, default_value_t = 0)]
+    sales: u32,
     /// How long faults of all kinds go on; 0 for none
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     storm: u64,
@@ -62,6 +65,7 @@ impl Args {
             terminals: usize::from(self.terminals),
             wireless: usize::from(self.wireless),
             one_lan: self.one_lan,
+            sales: self.sales,
         }
     }
 }

@@ -69,6 +69,7 @@ impl World {
         let peer = *peer;
         program.lines.remove(&peer);
         program.admitted.remove(&peer);
+        self.feeds_down(Node::Terminal(t), id);
         // Which is heard of first is chance.
         let streams_first = self.chance.hits(500);
         if streams_first {
@@ -86,6 +87,7 @@ impl World {
         let Some(conn) = program.lines.remove(&peer) else { return };
         program.requests.remove(&Source::Neighbour(peer));
         program.asked.remove(&Source::Neighbour(peer));
+        self.feeds_down(Node::Terminal(t), conn);
         self.hang_up_from(Node::Terminal(t), conn);
     }
 
@@ -138,6 +140,7 @@ impl World {
             }
             (Packet::Request { id, chunk }, _) => self.serve(t, conn, id, chunk),
             (Packet::Reply { id, what }, _) => self.answered(t, source, id, what),
+            (Packet::OpenFeeds | Packet::Feeds(_) | Packet::CloseFeeds, _) => {}
         }
     }
 
@@ -169,6 +172,7 @@ impl World {
         }
         program.uplink = Uplink::None;
         self.allow_for_uplink(t);
+        self.feeds_down(Node::Terminal(t), id);
         self.lose_requests(t, Source::Hq);
         self.push(t, Input::UplinkDown { why: "the connection ended".to_owned() });
     }
@@ -180,6 +184,7 @@ impl World {
         if let Uplink::Up(conn) = before {
             program.requests.remove(&Source::Hq);
             program.asked.remove(&Source::Hq);
+            self.feeds_down(Node::Terminal(t), conn);
             self.hang_up_from(Node::Terminal(t), conn);
         }
     }
@@ -195,7 +200,7 @@ impl World {
         }
     }
 
-    fn side_of(&self, node: Node, id: ConnId) -> Option<usize> {
+    pub(super) fn side_of(&self, node: Node, id: ConnId) -> Option<usize> {
         self.conns.get(&id)?.ends.iter().position(|end| end.node == node)
     }
 

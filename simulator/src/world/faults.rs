@@ -263,7 +263,10 @@ impl World {
             Fault::Loss { store, wan, lan } => {
                 (self.stores[store].wan_loss, self.stores[store].lan_loss) = (wan, lan);
             }
-            Fault::Disk { t, full } => self.hosts[t].disk_full = full,
+            Fault::Disk { t, full } => {
+                self.hosts[t].disk_full = full;
+                self.push_feeds(t, storemesh_protocol::feeds::terminal::Input::Room { full });
+            }
             Fault::Publish { chunks, kept } => self.publish(chunks, kept),
             Fault::Stop(t) => self.stop_terminal(t),
             Fault::Freeze(t) => self.freeze(t),

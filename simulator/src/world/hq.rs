@@ -22,6 +22,7 @@ use super::{
     Event, World,
     clock::Time,
     disk,
+    feeds::{HqSide, Shelf},
     link::Class,
     net::{ConnId, Node, Packet, What},
     release::name,
@@ -43,12 +44,17 @@ pub(super) struct HqHost {
     chain: ChainId,
     signer: HqSigner,
     pub(super) powered: bool,
-    boot: u32,
+    pub(super) boot: u32,
     rows: Rows,
     chunks: BTreeSet<ChunkId>,
     pub(super) program: Option<HqProgram>,
     orders: BTreeMap<u64, Wish>,
     tickets: u64,
+    pub(super) feeds: HqSide,
+    root: SecretKey,
+    generation: u64,
+    /// What an operator has put aside: rows and feeds.
+    backup: Option<(Rows, Shelf)>,
 }
 
 #[derive(Debug)]
@@ -71,21 +77,14 @@ pub(super) enum Wish {
 }
 
 impl HqHost {
-    pub(super) fn new(root: &SecretKey, key: SecretKey) -> Self {
+    pub(super) fn new(root: SecretKey, key: SecretKey) -> Self {
         let chain = ChainId::of_root(root.public());
-        let year = Duration::from_hours(365 * 24);
-        let online = OnlineKey {
-            chain,
-            name: name("chain"),
-            generation: 1,
-            key: key.public(),
-            from: BEGAN,
-            until: BEGAN.plus(year),
-        };
-        let trust = Trust { chain, generation_min: 0 };
-        let signer = HqSigner::new(key.clone(), Signed::sign(root, &online), &trust);
         Self {
-            signer: signer.expect("the root has just signed it"),
+            signer: signer(&root, &key, 1),
+            generation: 1,
+            root,
+            backup: None,
+            feeds: HqSide::default(),
             key,
             chain,
             powered: true,
@@ -99,7 +98,28 @@ impl HqHost {
     }
 }
 
+/// The root vouches for the key in this generation.
+fn signer(root: &SecretKey, key: &SecretKey, generation: u64) -> HqSigner {
+    let chain = ChainId::of_root(root.public());
+    let year = Duration::from_hours(365 * 24);
+    let online = OnlineKey {
+        chain,
+        name: name("chain"),
+        generation,
+        key: key.public(),
+        from: BEGAN,
+        until: BEGAN.plus(year),
+    };
+    let trust = Trust { chain, generation_min: 0 };
+    let signer = HqSigner::new(key.clone(), Signed::sign(root, &online), &trust);
+    signer.expect("the root has just signed it")
+}
+
 impl HqHost {
+    pub(super) fn signs(&self) -> (HqSigner, Trust) {
+        (self.signer.clone(), Trust { chain: self.chain, generation_min: 0 })
+    }
+
     pub(super) fn chain(&self) -> ChainId {
         self.chain
     }
@@ -125,6 +145,7 @@ impl World {
             fetching: BTreeSet::new(),
         });
         self.trace.step("hq", format!("{} starts", micros(now)));
+        self.start_hq_feeds();
         self.paths_changed();
     }
 
@@ -139,7 +160,24 @@ impl World {
             }
         }
         self.trace.step("hq", format!("{} is killed", micros(self.agenda.now())));
+        self.kill_hq_feeds();
         self.drop_all(Node::Hq);
+    }
+
+    pub(super) fn backup_hq(&mut self) {
+        self.hq.backup = Some((self.hq.rows.clone(), self.hq.feeds.shelf.clone()));
+    }
+
+    /// HQ is as it was when it was put aside, and speaks in a new generation; whether it was ever.
+    pub(super) fn restore_hq(&mut self) -> bool {
+        let Some((rows, shelf)) = self.hq.backup.clone() else { return false };
+        self.kill_hq();
+        (self.hq.rows, self.hq.feeds.shelf) = (rows, shelf);
+        self.hq.generation += 1;
+        self.hq.signer = signer(&self.hq.root, &self.hq.key, self.hq.generation);
+        // What was ordered since is forgotten.
+        self.wanted = None;
+        true
     }
 
     /// With a real code, the real exchange, and no network in between.
@@ -311,6 +349,7 @@ impl World {
                 Output::Close { link, .. } => {
                     program.links.remove(&link);
                     program.fetching.remove(&link);
+                    self.feeds_down(Node::Hq, link);
                     self.hang_up_from(Node::Hq, link);
                     self.push_hq(Input::Disconnected { link });
                 }
@@ -321,7 +360,8 @@ impl World {
                 }
                 Output::Fetching { link, may: false } => _ = program.fetching.remove(&link),
                 Output::Answer { ticket, answer } => self.told(ticket, answer),
-                Output::Admitted { .. } | Output::Gateway { .. } | Output::Enrolled { .. } => {}
+                Output::Admitted { link, .. } => self.feeds_admitted(Node::Hq, link),
+                Output::Gateway { .. } | Output::Enrolled { .. } => {}
             }
         }
         let fetching = self.hq.program.as_ref().map(|program| program.fetching.clone());
@@ -356,6 +396,7 @@ impl World {
         let Some(program) = &mut self.hq.program else { return };
         program.fetching.remove(&link);
         if program.links.remove(&link) {
+            self.feeds_down(Node::Hq, link);
             self.push_hq(Input::Disconnected { link });
         }
     }
@@ -369,7 +410,7 @@ impl World {
                 }
             }
             Packet::Request { id, chunk } => self.hq_serves(link, id, chunk),
-            Packet::Reply { .. } => {}
+            Packet::Reply { .. } | Packet::OpenFeeds | Packet::Feeds(_) | Packet::CloseFeeds => {}
         }
     }
 

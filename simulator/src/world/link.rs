@@ -10,8 +10,12 @@ use super::clock::Time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     Control,
+    /// As soon as control, on a stream of its own.
+    Feeds,
     Bulk,
 }
+
+pub(super) const CLASSES: usize = 3;
 
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
@@ -40,12 +44,12 @@ impl Lane {
     pub(super) fn pass(&mut self, now: Time, class: Class, bytes: u64) -> Passage {
         let takes = Duration::from_micros(bytes.saturating_mul(1_000_000) / self.rate.max(1));
         let begin = match class {
-            Class::Control => now.max(self.control_free),
+            Class::Control | Class::Feeds => now.max(self.control_free),
             Class::Bulk => now.max(self.bulk_free).max(self.control_free),
         };
         let end = begin + takes;
         match class {
-            Class::Control => {
+            Class::Control | Class::Feeds => {
                 self.control_free = end;
                 self.bulk_free = self.bulk_free.max(begin) + takes;
             }

@@ -13,6 +13,7 @@ mod calls;
 mod clock;
 mod disk;
 mod faults;
+mod feeds;
 mod grants;
 mod hq;
 mod link;
@@ -48,6 +49,7 @@ use self::{
     link::{Class, Lane},
     net::{Conn, ConnId, Handshake, Node, Packet, What},
     release::Release,
+    feeds::{Books, Tills},
     terminal::Host,
     trace::Trace,
     work::Job,
@@ -81,6 +83,8 @@ pub struct World {
     granted: BTreeMap<GrantId, Grant>,
     /// Chunks asked of HQ while the word that a neighbour has them was under way.
     news_fetches: u64,
+    tills: Tills,
+    books: Books,
     broken: Option<Broken>,
 }
 
@@ -152,6 +156,14 @@ enum Event {
     Serve { conn: ConnId, side: usize, id: u64, what: What },
     RunHq { boot: u32 },
     HqCommitted { boot: u32 },
+    RunFeeds { t: usize, boot: u32 },
+    FeedsCommitted { t: usize, boot: u32 },
+    RunHqFeeds { boot: u32 },
+    HqFeedsCommitted { boot: u32 },
+    /// A till has something to post, and goes on at this pace.
+    Sell { t: usize, pace: Duration },
+    PostAgain { post: usize, boot: u32, forged: bool },
+    Unanswered { post: usize },
     Order { ticket: u64 },
     Fault { storm: u32, fault: Fault },
 }
@@ -168,7 +180,9 @@ impl Event {
             | Self::Knock { t, boot, .. }
             | Self::DialFailed { t, boot, .. }
             | Self::CallHq { t, boot, .. }
-            | Self::CallFailed { t, boot, .. } => Some((*t, *boot)),
+            | Self::CallFailed { t, boot, .. }
+            | Self::RunFeeds { t, boot }
+            | Self::FeedsCommitted { t, boot } => Some((*t, *boot)),
             Self::LinkUp { .. }
             | Self::Arrive { .. }
             | Self::Deliver { .. }
@@ -177,6 +191,11 @@ impl Event {
             | Self::Serve { .. }
             | Self::RunHq { .. }
             | Self::HqCommitted { .. }
+            | Self::RunHqFeeds { .. }
+            | Self::HqFeedsCommitted { .. }
+            | Self::Sell { .. }
+            | Self::PostAgain { .. }
+            | Self::Unanswered { .. }
             | Self::Order { .. }
             | Self::Fault { .. } => None,
         }
@@ -238,10 +257,21 @@ impl World {
             }
             Event::RunHq { boot } if self.is_hq_boot(boot) => self.run_hq(),
             Event::HqCommitted { boot } if self.is_hq_boot(boot) => self.hq_committed(),
+            Event::RunFeeds { t, .. } => self.run_feeds(t),
+            Event::FeedsCommitted { t, .. } => self.feeds_committed(t),
+            Event::RunHqFeeds { boot } if self.is_hq_boot(boot) => self.run_hq_feeds(),
+            Event::HqFeedsCommitted { boot } if self.is_hq_boot(boot) => self.hq_feeds_committed(),
+            Event::Sell { t, pace } => self.sell(t, pace),
+            Event::PostAgain { post, boot, forged } => self.post_again(post, boot, forged),
+            Event::Unanswered { post } => self.unanswered(post),
             Event::Order { ticket } => self.order(ticket),
             Event::Fault { storm, fault } if storm == self.storm => self.fault(fault),
             // Of an earlier start, or an earlier storm.
-            Event::RunHq { .. } | Event::HqCommitted { .. } | Event::Fault { .. } => {}
+            Event::RunHq { .. }
+            | Event::HqCommitted { .. }
+            | Event::RunHqFeeds { .. }
+            | Event::HqFeedsCommitted { .. }
+            | Event::Fault { .. } => {}
         }
     }
 
@@ -258,6 +288,10 @@ impl World {
 
     fn on_delivery(&mut self, conn: ConnId, to: usize, packet: Packet) {
         let Some(found) = self.conns.get(&conn).filter(|conn| conn.is_open(to)) else { return };
+        if matches!(packet, Packet::OpenFeeds | Packet::Feeds(_) | Packet::CloseFeeds) {
+            self.feeds_hear(conn, to, packet);
+            return;
+        }
         match found.ends[to].node {
             Node::Hq => self.hq_hears(conn, packet),
             Node::Terminal(t) => self.terminal_hears(t, conn, found.other(to), packet),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use storemesh_protocol::{content::ChunkRef, wire::mesh::SILENCE};
 
-use super::{Event, World, clock::Time, link::Class};
+use super::{Event, World, clock::Time, feeds::Stream, link::{CLASSES, Class}};
 
 pub(super) type ConnId = u64;
 
@@ -36,6 +36,9 @@ pub(super) enum Packet {
     Frame(Vec<u8>),
     Request { id: u64, chunk: ChunkRef },
     Reply { id: u64, what: What },
+    OpenFeeds,
+    Feeds(Vec<u8>),
+    CloseFeeds,
 }
 
 /// What a reply brings; bytes are not there, only whether they would hash to the right name.
@@ -60,7 +63,8 @@ pub(super) struct Conn {
     dead: bool,
     held: Vec<(usize, Class, Packet)>,
     /// The last delivery to each end, of each class: nothing overtakes it.
-    last: [[Time; 2]; 2],
+    last: [[Time; CLASSES]; 2],
+    pub(super) feeds: [Stream; 2],
 }
 
 /// How one end's handshake ended.
@@ -125,7 +129,8 @@ impl World {
             hears_since: [self.agenda.now(); 2],
             dead: false,
             held: Vec::new(),
-            last: [[Time::ZERO; 2]; 2],
+            last: [[Time::ZERO; CLASSES]; 2],
+            feeds: <[Stream; 2]>::default(),
         };
         self.conns.insert(id, conn);
         let delay = self.delay(from, to);
@@ -356,7 +361,8 @@ impl World {
 
 fn size(packet: &Packet) -> u64 {
     let body = match packet {
-        Packet::Frame(bytes) => bytes.len() as u64,
+        Packet::Frame(bytes) | Packet::Feeds(bytes) => bytes.len() as u64,
+        Packet::OpenFeeds | Packet::CloseFeeds => 1,
         Packet::Request { .. } | Packet::Reply { what: What::Missing | What::Reset, .. } => 40,
         Packet::Reply { what: What::Right(bytes) | What::Wrong(bytes), .. } => u64::from(*bytes),
     };

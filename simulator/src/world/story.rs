@@ -13,6 +13,7 @@ use super::{
     clock::{Agenda, Time},
     disk::Disk,
     faults::{AGREED_WITHIN, LAN_RATE},
+    feeds::{self, Books, Tills},
     hq::{HqHost, Wish},
     link::{Lane, mbit},
     release::{Release, name},
@@ -39,21 +40,26 @@ pub struct Plan {
     pub wireless: usize,
     /// All stores are on one network.
     pub one_lan: bool,
+    /// What each till posts in a minute.
+    pub sales: u32,
 }
 
 impl Plan {
     /// One store, all of it wired.
     pub fn store(terminals: usize, seed: u64) -> Self {
-        Self { seed, stores: 1, terminals, wireless: 0, one_lan: false }
+        Self { seed, stores: 1, terminals, wireless: 0, one_lan: false, sales: 0 }
     }
 }
 
 /// As the options of `storemesh-sim run`.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, stores, terminals, wireless, one_lan } = self;
+        let Self { seed, stores, terminals, wireless, one_lan, sales } = self;
         write!(f, "--seed {seed} --stores {stores} --terminals {terminals} --wireless {wireless}")?;
-        if *one_lan { f.write_str(" --one-lan") } else { Ok(()) }
+        if *one_lan {
+            f.write_str(" --one-lan")?;
+        }
+        if *sales > 0 { write!(f, " --sales {sales}") } else { Ok(()) }
     }
 }
 
@@ -77,7 +83,7 @@ impl World {
     pub fn new(plan: Plan) -> Self {
         let mut chance = Chance::new(plan.seed);
         let root = SecretKey::from_seed(chance.bytes());
-        let hq = HqHost::new(&root, SecretKey::from_seed(chance.bytes()));
+        let hq = HqHost::new(root, SecretKey::from_seed(chance.bytes()));
         let mut world = Self {
             agenda: Agenda::new(),
             chance,
@@ -94,6 +100,8 @@ impl World {
             storm: 0,
             granted: std::collections::BTreeMap::new(),
             news_fetches: 0,
+            tills: Tills::new(plan.seed),
+            books: Books::default(),
             broken: None,
         };
         world.start_hq();
@@ -168,6 +176,7 @@ impl World {
             disk_full: false,
             boot: 0,
             program: None,
+            feeds: feeds::Side::default(),
         });
         self.join(t);
         t
@@ -205,6 +214,9 @@ impl World {
     pub fn trial(plan: Plan, storm: Duration) -> Self {
         let mut world = Self::new(plan);
         world.publish(24, 0);
+        if plan.sales > 0 {
+            world.open_tills(storm, plan.sales);
+        }
         if !storm.is_zero() {
             world.storm(storm);
         }
@@ -255,7 +267,8 @@ impl World {
         if !self.orders_done() {
             return Some("HQ has not confirmed an order".to_owned());
         }
-        (0..self.stores.len()).find_map(|store| self.disagreement_of(store))
+        let stores = (0..self.stores.len()).find_map(|store| self.disagreement_of(store));
+        stores.or_else(|| self.feeds_disagreement())
     }
 
     fn disagreement_of(&self, store: usize) -> Option<String> {

@@ -21,6 +21,7 @@ use super::{
     Event, World,
     clock::Time,
     disk::{self, Disk},
+    feeds,
     hq,
     link::{Class, Lane},
     net::{ConnId, Node, Packet},
@@ -64,6 +65,7 @@ pub(super) struct Host {
     pub(super) disk_full: bool,
     pub(super) boot: u32,
     pub(super) program: Option<Program>,
+    pub(super) feeds: feeds::Side,
 }
 
 /// How it answers its neighbours' requests for chunks.
@@ -116,7 +118,7 @@ impl World {
     pub(super) fn start_terminal(&mut self, t: usize) {
         let now = self.agenda.now();
         let host = &mut self.hosts[t];
-        if !host.powered || host.program.is_some() {
+        if !host.powered || host.program.is_some() || host.feeds.is_destroyed() {
             return;
         }
         host.boot += 1;
@@ -153,6 +155,7 @@ impl World {
         let hardware = Hardware { wired: !host.wireless, mains: true };
         self.trace
             .step(&label, format!("{} starts, boot {boot}, its clock at {wall}", micros(now)));
+        self.start_feeds(t);
         self.commit_or_carry_out(t, outputs);
         self.push(t, Input::Listening(listen));
         self.push(t, Input::Hardware(hardware));
@@ -183,6 +186,7 @@ impl World {
             }
         }
         self.trace.step(&host.label, format!("{} is killed", micros(now)));
+        self.kill_feeds(t);
         self.drop_all(Node::Terminal(t));
     }
 
@@ -320,8 +324,9 @@ impl World {
             Output::Admitted { peer, .. } => {
                 let now = self.agenda.now();
                 let program = self.hosts[t].program.as_mut().expect("it runs");
-                if program.lines.contains_key(&peer) {
+                if let Some(conn) = program.lines.get(&peer).copied() {
                     program.admitted.insert(peer, now);
+                    self.feeds_admitted(Node::Terminal(t), conn);
                 }
             }
             Output::OpenUplink { .. } => self.open_uplink(t),
@@ -335,8 +340,15 @@ impl World {
             Output::Fetch { from, chunk } => self.fetch(t, from, chunk),
             Output::Cancel { from, chunk } => self.cancel(t, from, chunk),
             Output::Disk(job) => self.disk_job(t, job),
-            // The world has no feeds yet.
-            Output::OpenFeeds | Output::Feeds(_) => {}
+            Output::OpenFeeds => {
+                let program = self.hosts[t].program.as_ref().expect("it runs");
+                if let Uplink::Up(conn) = program.uplink {
+                    self.open_feeds(Node::Terminal(t), conn);
+                }
+            }
+            Output::Feeds(told) => {
+                self.push_feeds(t, storemesh_protocol::feeds::terminal::Input::Told(told));
+            }
             Output::Reject { .. } | Output::Event(_) => {}
         }
     }

@@ -1,6 +1,7 @@
 //! Stories of one shop.
 
 mod failover;
+mod journals;
 mod networks;
 mod order;
 mod parts;

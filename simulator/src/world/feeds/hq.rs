@@ -1,0 +1,214 @@
+//! What drives HQ's feeds: the second thread of its program.
+
+use std::collections::VecDeque;
+
+use storemesh_protocol::{
+    Instant,
+    feeds::{
+        Control, Wanted,
+        hq::{HqFeeds, Input, Output},
+    },
+};
+
+use super::shelf::{Changes, Shelf};
+use crate::world::{
+    Event, World,
+    clock::Time,
+    disk,
+    hq::wall,
+    net::Node,
+    terminal::{BATCH_MAX, WAKE_UP, micros},
+};
+
+#[derive(Debug, Default)]
+pub(in crate::world) struct HqSide {
+    pub(in crate::world) shelf: Shelf,
+    program: Option<Program>,
+    /// It was restored: what it had said once it may have forgotten.
+    pub(super) restored: bool,
+    tickets: u64,
+}
+
+#[derive(Debug)]
+struct Program {
+    feeds: HqFeeds,
+    started: Time,
+    inbox: VecDeque<Input>,
+    wake_at: Option<Time>,
+    pending: Option<(Changes, Vec<Output>)>,
+}
+
+impl World {
+    pub(in crate::world) fn start_hq_feeds(&mut self) {
+        let now = self.agenda.now();
+        let mut batch = self.hq.feeds.shelf.batch();
+        let (signer, trust) = self.hq.signs();
+        let (feeds, outputs) = HqFeeds::load(signer, trust, wall(now), &mut batch);
+        let changes = batch.done().expect("the database reads");
+        self.hq.feeds.program = Some(Program {
+            feeds,
+            started: now,
+            inbox: VecDeque::new(),
+            wake_at: None,
+            pending: None,
+        });
+        self.commit_hq_feeds(changes, outputs);
+    }
+
+    pub(in crate::world) fn kill_hq_feeds(&mut self) {
+        let Some(program) = self.hq.feeds.program.take() else { return };
+        if let Some((changes, _)) = program.pending
+            && self.tills.hits(500)
+        {
+            self.shelve_hq(changes);
+        }
+    }
+
+    /// HQ has something to say to the chain.
+    pub(in crate::world) fn say(&mut self, control: Control) {
+        self.hq.feeds.tickets += 1;
+        let ticket = self.hq.feeds.tickets;
+        self.push_hq_feeds(Input::Append { ticket, control });
+    }
+
+    pub(in crate::world) fn push_hq_feeds(&mut self, input: Input) {
+        let Some(program) = &mut self.hq.feeds.program else { return };
+        program.inbox.push_back(input);
+        let at = self.agenda.now() + WAKE_UP;
+        self.wake_hq_feeds(at);
+    }
+
+    fn wake_hq_feeds(&mut self, at: Time) {
+        let boot = self.hq.boot;
+        let Some(program) = &mut self.hq.feeds.program else { return };
+        if program.pending.is_none() && program.wake_at.is_none_or(|before| at < before) {
+            program.wake_at = Some(at);
+            self.agenda.at(at, Event::RunHqFeeds { boot });
+        }
+    }
+
+    pub(in crate::world) fn run_hq_feeds(&mut self) {
+        let now = self.agenda.now();
+        let Some(mut program) = self.hq.feeds.program.take() else { return };
+        if program.pending.is_some() {
+            self.hq.feeds.program = Some(program);
+            return;
+        }
+        program.wake_at = None;
+        let local = program.local(now);
+        let mut inputs = Vec::new();
+        if program.feeds.deadline() <= local {
+            inputs.push(Input::Tick);
+        }
+        let queued = program.inbox.len().min(BATCH_MAX);
+        inputs.extend(program.inbox.drain(..queued));
+        let said = self.brief_hq_feeds(&inputs);
+        let mut batch = self.hq.feeds.shelf.batch();
+        let outputs = program.feeds.handle(local, wall(now), &mut batch, inputs);
+        let changes = batch.done();
+        let deadline = program.feeds.deadline();
+        self.hq.feeds.program = Some(program);
+        self.step_hq_feeds(said, &outputs);
+        if deadline <= local {
+            let rule = format!("its feeds ask for a tick at {deadline:?}, and it is {local:?}");
+            self.break_hq_rule(rule);
+        }
+        for output in &outputs {
+            self.watch_hq_feeds_output(output);
+        }
+        match changes {
+            Ok(changes) => self.commit_hq_feeds(changes, outputs),
+            Err(why) => self.break_hq_rule(format!("a row of its feeds does not read: {why}")),
+        }
+    }
+
+    fn commit_hq_feeds(&mut self, changes: Changes, outputs: Vec<Output>) {
+        if changes.is_empty() {
+            self.carry_out_hq_feeds(outputs);
+            return;
+        }
+        let boot = self.hq.boot;
+        let program = self.hq.feeds.program.as_mut().expect("it has just run");
+        program.pending = Some((changes, outputs));
+        program.wake_at = None;
+        self.agenda.after(disk::COMMIT, Event::HqFeedsCommitted { boot });
+    }
+
+    pub(in crate::world) fn hq_feeds_committed(&mut self) {
+        let Some(program) = &mut self.hq.feeds.program else { return };
+        let Some((changes, outputs)) = program.pending.take() else { return };
+        self.shelve_hq(changes);
+        self.carry_out_hq_feeds(outputs);
+    }
+
+    fn carry_out_hq_feeds(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Send { link, frame } => self.send_feeds(Node::Hq, link, frame),
+                Output::Close { link, .. } => self.cut_feeds(Node::Hq, link),
+                Output::Wanted(wanted) => self.hq_wants(&wanted),
+                Output::Appended { ticket, answer } => {
+                    if let Err(why) = answer {
+                        self.break_hq_rule(format!("its feeds refuse good order {ticket}: {why}"));
+                    }
+                }
+                Output::Reject { .. } | Output::Event(_) => {}
+            }
+        }
+        let now = self.agenda.now();
+        let Some(program) = &self.hq.feeds.program else { return };
+        let deadline = program.feeds.deadline();
+        if !program.inbox.is_empty() {
+            self.wake_hq_feeds(now + WAKE_UP);
+        } else if deadline != Instant::NEVER {
+            self.wake_hq_feeds(program.started + std::time::Duration::from_micros(deadline.0));
+        }
+    }
+
+    fn hq_wants(&mut self, _: &Wanted) {}
+
+    fn brief_hq_feeds(&mut self, inputs: &[Input]) -> String {
+        let mut said = format!("{} feeds", micros(self.agenda.now()));
+        for input in inputs {
+            said += " ";
+            said += &match input {
+                Input::Frame { link, bytes } => {
+                    self.trace.bytes(bytes);
+                    format!("on {link} {}", super::rules::parts(bytes))
+                }
+                Input::Up { link, peer, .. } => format!("up {link} {}", self.who(peer)),
+                Input::Down { .. }
+                | Input::Append { .. }
+                | Input::End { .. }
+                | Input::Settle { .. }
+                | Input::Tick => format!("{input:?}"),
+            };
+        }
+        said
+    }
+
+    fn step_hq_feeds(&mut self, mut said: String, outputs: &[Output]) {
+        for (at, output) in outputs.iter().enumerate() {
+            said += if at == 0 { " -> " } else { ", " };
+            said += &match output {
+                Output::Send { link, frame } => {
+                    self.trace.bytes(frame);
+                    format!("on {link} {}", super::rules::parts(frame))
+                }
+                Output::Close { .. }
+                | Output::Appended { .. }
+                | Output::Wanted(_)
+                | Output::Reject { .. }
+                | Output::Event(_) => format!("{output:?}"),
+            };
+        }
+        self.trace.step("hq", said);
+    }
+}
+
+impl Program {
+    fn local(&self, now: Time) -> Instant {
+        let micros = now.saturating_sub(self.started).as_micros();
+        Instant(u64::try_from(micros).expect("a run is short"))
+    }
+}

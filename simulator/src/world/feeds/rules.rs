@@ -1,0 +1,176 @@
+//! The rules for what the feeds say to each other, checked on what they put out.
+//!
+//! - Nobody is told of, asked for or given a feed of another store.
+//! - A side is told how far the feeds are at most once per [`TELL_EVERY`].
+//! - Who is honest is not refused, and no stream of two honest sides is cut.
+//!
+//! Entry bytes are counted as they come: [`World::feed_overhead`] says what they were against what was
+//! lacked.
+
+use std::time::Duration;
+
+use storemesh_protocol::{
+    feeds::{
+        FeedId, Scope, hq,
+        terminal::{Input, Output},
+    },
+    terminal::Source,
+    wire::{
+        self,
+        feeds::{FEEDS_MAX, FeedFrame},
+    },
+};
+
+use super::shelf::Found;
+use crate::world::{World, net::Node};
+
+/// As design.md, 3.
+const TELL_EVERY: Duration = Duration::from_millis(50);
+
+impl World {
+    pub(super) fn before_feeds_input(&mut self, t: usize, input: &Input) {
+        if let Input::Frame { bytes, .. } = input
+            && let Ok(FeedFrame { batch: Some(batch), .. }) = wire::decode(bytes)
+        {
+            let bytes: usize = batch.entries.iter().map(|entry| entry.len()).sum();
+            self.hosts[t].feeds.received += bytes as u64;
+        }
+    }
+
+    pub(super) fn watch_feeds_output(&mut self, t: usize, output: &Output) {
+        if self.hosts[t].feeds.hostile {
+            return;
+        }
+        match output {
+            Output::Send { to, frame } => {
+                let store = self.hosts[t].store;
+                let to_store = match to {
+                    Source::Hq => store,
+                    Source::Neighbour(peer) => {
+                        let other = self.hosts.iter().find(|host| host.peer == *peer);
+                        other.map_or(store, |host| host.store)
+                    }
+                };
+                if let Some(why) = self.stray(to_store, frame) {
+                    self.break_rule(t, format!("to {}: {why}", self.source(*to)));
+                }
+                self.watch_told(t, *to, frame);
+            }
+            Output::Close { side: from, why } | Output::Reject { from, why } => {
+                if !self.is_hostile(*from) && !self.any_hostile() {
+                    self.break_rule(t, format!("refuses {}: {why}", self.source(*from)));
+                }
+            }
+            Output::Posted { .. } | Output::Tell(_) | Output::Event(_) => {}
+        }
+    }
+
+    /// What was told in the batch before, a moment ago.
+    fn watch_told(&mut self, t: usize, to: Source, frame: &[u8]) {
+        let Ok(FeedFrame { have: Some(have), .. }) = wire::decode(frame) else { return };
+        let now = self.agenda.now();
+        let program = self.hosts[t].feeds.program.as_mut().expect("it has just run");
+        // A vector of more feeds than a frame takes goes in several.
+        let whole = have.len() < FEEDS_MAX;
+        let before = program.told.insert(to, now).filter(|before| *before < now && whole);
+        if let Some(before) = before
+            && now < before + TELL_EVERY
+        {
+            let after = now.saturating_sub(before);
+            self.break_rule(t, format!("tells {} again after {after:?}", self.source(to)));
+        }
+    }
+
+    pub(super) fn watch_hq_feeds_output(&mut self, output: &hq::Output) {
+        match output {
+            hq::Output::Send { link, frame } => {
+                let Some(conn) = self.conns.get(link) else { return };
+                let Node::Terminal(t) = conn.ends[0].node else { return };
+                let store = self.hosts[t].store;
+                if let Some(why) = self.stray(store, frame) {
+                    self.break_hq_rule(format!("to {}: {why}", self.hosts[t].label));
+                }
+            }
+            hq::Output::Close { why, .. } | hq::Output::Reject { why, .. } => {
+                if !self.any_hostile() {
+                    self.break_hq_rule(format!("refuses what an honest terminal says: {why}"));
+                }
+            }
+            hq::Output::Event(hq::Event::OutOfScope { bytes }) => {
+                self.break_hq_rule(format!("was about to send {bytes} bytes out of scope"));
+            }
+            hq::Output::Event(hq::Event::Forked(author)) => {
+                let author = *author;
+                self.books.ended.insert(author);
+            }
+            hq::Output::Event(_) | hq::Output::Appended { .. } | hq::Output::Wanted(_) => {}
+        }
+    }
+
+    /// What of a frame is not for that store.
+    fn stray(&self, store: usize, frame: &[u8]) -> Option<String> {
+        let frame: FeedFrame = match wire::decode(frame) {
+            Ok(frame) => frame,
+            Err(why) => return Some(format!("sends what does not read: {why}")),
+        };
+        let haves = frame.have.iter().flatten().map(|have| have.feed.clone());
+        let asks = frame.ask.iter().flatten().map(|ask| ask.feed.clone());
+        let entries = frame.batch.iter().flat_map(|batch| &batch.entries);
+        let given = entries.filter_map(|entry| Some(Found::read(entry)?.header.feed()));
+        let name = &self.stores[store].name;
+        let strange = |feed: &FeedId| match &feed.topic.scope {
+            Scope::Store(other) => other != name,
+            Scope::Chain | Scope::Region(_) | Scope::Terminal(_) => false,
+        };
+        let feed = haves.chain(asks).chain(given).find(strange)?;
+        Some(format!("speaks of {feed:?}"))
+    }
+
+    fn is_hostile(&self, source: Source) -> bool {
+        let Source::Neighbour(peer) = source else { return false };
+        self.hosts.iter().any(|host| host.peer == peer && host.feeds.hostile)
+    }
+
+    pub(super) fn any_hostile(&self) -> bool {
+        self.hosts.iter().any(|host| host.feeds.hostile)
+    }
+
+    /// Entry bytes that the terminals of a store received against those that they lacked.
+    pub fn feed_overhead(&self, store: usize) -> f64 {
+        let sides = self.stores[store].terminals.iter().map(|t| &self.hosts[*t].feeds);
+        let (received, lacked) = sides.fold((0, 0), |(received, lacked), side| {
+            (received + side.received, lacked + side.lacked)
+        });
+        let as_f64 = |bytes: u64| u32::try_from(bytes).map_or(f64::MAX, f64::from);
+        if lacked == 0 { 0.0 } else { as_f64(received) / as_f64(lacked) }
+    }
+}
+
+/// Which parts a frame for feeds has.
+pub(super) fn parts(frame: &[u8]) -> String {
+    let Ok(frame) = wire::decode::<FeedFrame>(frame) else { return "[unreadable]".to_owned() };
+    let mut parts = Vec::new();
+    parts.extend(frame.boot.map(|boot| format!("boot {boot}")));
+    let brief = |feed: &FeedId| {
+        let author = feed.author.peer().to_string();
+        let author: String = author.chars().rev().take(4).collect();
+        format!("{}/{author}/{}", feed.topic.name, feed.boot.0 % 1000)
+    };
+    for have in frame.have.iter().flatten() {
+        let keep = if have.keep { " keep" } else { "" };
+        let (first, last, acked) = (have.first, have.last, have.acked);
+        parts.push(format!("have {} {first}..{last} acked {acked}{keep}", brief(&have.feed)));
+    }
+    for ask in frame.ask.iter().flatten() {
+        parts.push(format!("ask {} {}..{}", brief(&ask.feed), ask.from, ask.upto));
+    }
+    for bytes in frame.batch.iter().flat_map(|batch| &batch.entries) {
+        let Some(found) = Found::read(bytes) else { continue };
+        parts.push(format!("entry {} {}", brief(&found.header.feed()), found.header.seq));
+    }
+    parts.extend(frame.acks.map(|acks| format!("{} acks", acks.len())));
+    parts.extend(frame.lacks.iter().flatten().map(|feed| format!("lacks {}", brief(feed))));
+    parts.extend(frame.forks.map(|forks| format!("{} forks", forks.len())));
+    parts.extend(frame.clones.map(|clones| format!("{} clones", clones.len())));
+    format!("[{}]", parts.join(", "))
+}

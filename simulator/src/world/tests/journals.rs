@@ -1,0 +1,64 @@
+//! Stories of sales and stock: what a till was promised, and where it is.
+
+use storemesh_protocol::feeds::terminal::AckLevel;
+
+use super::{
+    feeds::Harm,
+    *,
+};
+
+/// What a store at peace takes until everybody has everything.
+const SETTLED: Duration = Duration::from_secs(10);
+
+#[track_caller]
+fn settles_within(world: &mut World, most: Duration) {
+    let took = world.run_to(most, |world| world.feeds_disagreement().is_none());
+    let steps = || world.last_steps(60).join("\n");
+    assert!(took.is_some(), "{}\n{:?} {:?}", steps(), world.broken(), world.feeds_disagreement());
+}
+
+#[test]
+fn a_sale_is_at_hq_and_its_till_hears_of_it() {
+    let mut store = open(5, 1);
+    let sale = store.sell_now(3, AckLevel::Hq);
+    store.run(SECOND);
+    assert_eq!(store.reached(sale), Some(AckLevel::Hq), "{}", store.last_steps(80).join("\n"));
+    settles_within(&mut store, SETTLED);
+}
+
+#[test]
+fn a_calm_store_of_twenty_hands_each_entry_on_about_once() {
+    let mut store = open(20, 2);
+    store.open_tills(Duration::from_secs(60), 30);
+    store.run(Duration::from_secs(60));
+    settles_within(&mut store, SETTLED);
+    let overhead = store.feed_overhead(0);
+    println!("entry bytes received per byte lacked, store of 20: {overhead:.3}");
+    assert!((1.0..=1.2).contains(&overhead), "{overhead}");
+}
+
+#[test]
+fn a_terminal_destroyed_right_after_a_sale_its_neighbour_has_loses_nothing() {
+    for seed in 0..20 {
+        let mut store = open(5, seed);
+        let t = usize::try_from(seed % 5).unwrap();
+        let sale = store.sell_now(t, AckLevel::Neighbour);
+        let done = |world: &World| world.reached(sale).is_some();
+        let took = store.run_to(5 * SECOND, done);
+        assert!(took.is_some(), "seed {seed}");
+        assert!(store.reached(sale) >= Some(AckLevel::Neighbour), "seed {seed}");
+        store.harm(Harm::Destroy(t));
+        assert_eq!(store.lost_of(t), 0, "seed {seed}");
+        settles_within(&mut store, 30 * SECOND);
+    }
+}
+
+#[test]
+fn what_is_sold_while_hq_is_away_comes_to_it_later() {
+    let mut store = open(4, 3);
+    store.fault(Fault::Wan { store: 0, up: false });
+    store.open_tills(Duration::from_secs(30), 60);
+    store.run(Duration::from_secs(40));
+    store.fault(Fault::Wan { store: 0, up: true });
+    settles_within(&mut store, 60 * SECOND);
+}
