@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{
     Event, World,
     clock::Time,
+    feeds::Harm,
     link::{Lane, mbit},
     terminal::Manners,
 };
@@ -87,6 +88,7 @@ pub(super) enum Fault {
         t: usize,
         blocked: bool,
     },
+    Harm(Harm),
     /// HQ publishes another version.
     Publish {
         chunks: u32,
@@ -98,6 +100,7 @@ impl World {
     /// Faults of all kinds for so long, beginning now.
     pub fn storm(&mut self, span: Duration) {
         let end = self.agenda.now() + span;
+        self.disks_go_wrong(end);
         for store in 0..self.stores.len() {
             let mut at = self.agenda.now();
             // In most storms everybody is honest, in some one box is not.
@@ -267,6 +270,7 @@ impl World {
                 self.hosts[t].disk_full = full;
                 self.push_feeds(t, storemesh_protocol::feeds::terminal::Input::Room { full });
             }
+            Fault::Harm(harm) => self.harm(harm),
             Fault::Publish { chunks, kept } => self.publish(chunks, kept),
             Fault::Stop(t) => self.stop_terminal(t),
             Fault::Freeze(t) => self.freeze(t),
@@ -318,7 +322,7 @@ impl World {
         }
     }
 
-    fn later(&mut self, at: Time, fault: Fault) {
+    pub(super) fn later(&mut self, at: Time, fault: Fault) {
         self.agenda.at(at, Event::Fault { storm: self.storm, fault });
     }
 

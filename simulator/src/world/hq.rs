@@ -263,11 +263,22 @@ impl World {
     }
 
     fn told(&mut self, ticket: u64, answer: Result<Answer, Refusal>) {
+        if let Ok(Answer::Say(control)) = answer {
+            self.say(ticket, control);
+            return;
+        }
         let Some(wish) = self.hq.orders.remove(&ticket) else { return };
         match (wish, answer) {
-            (Wish::Start(release), Ok(_)) => self.wanted = Some(release),
+            (Wish::Start(_), Ok(_)) => self.break_hq_rule("nothing to be said".to_owned()),
             (Wish::Add(release), Ok(_)) => self.wish(Wish::Start(release)),
             (_, Err(why)) => self.break_hq_rule(format!("HQ refuses a good order: {why}")),
+        }
+    }
+
+    /// HQ has said it to the chain.
+    pub(super) fn said(&mut self, ticket: u64) {
+        if let Some(Wish::Start(release)) = self.hq.orders.remove(&ticket) {
+            self.wanted = Some(release);
         }
     }
 
@@ -346,13 +357,7 @@ impl World {
                     self.watch_hq_frame(&frame);
                     self.send_from(Node::Hq, link, Class::Control, Packet::Frame(frame));
                 }
-                Output::Close { link, .. } => {
-                    program.links.remove(&link);
-                    program.fetching.remove(&link);
-                    self.feeds_down(Node::Hq, link);
-                    self.hang_up_from(Node::Hq, link);
-                    self.push_hq(Input::Disconnected { link });
-                }
+                Output::Close { link, .. } => self.hq_hangs_up(link),
                 Output::Fetching { link, may: true } => {
                     if program.links.contains(&link) {
                         program.fetching.insert(link);
@@ -390,6 +395,11 @@ impl World {
         let Some(program) = &mut self.hq.program else { return };
         program.links.insert(link);
         self.push_hq(Input::Connected { link, peer: self.hosts[t].peer });
+    }
+
+    pub(super) fn hq_hangs_up(&mut self, link: LinkId) {
+        self.hang_up_from(Node::Hq, link);
+        self.hq_link_down(link);
     }
 
     pub(super) fn hq_link_down(&mut self, link: ConnId) {

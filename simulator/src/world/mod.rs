@@ -158,6 +158,7 @@ enum Event {
     HqCommitted { boot: u32 },
     RunFeeds { t: usize, boot: u32 },
     FeedsCommitted { t: usize, boot: u32 },
+    ReopenFeeds { conn: ConnId },
     RunHqFeeds { boot: u32 },
     HqFeedsCommitted { boot: u32 },
     /// A till has something to post, and goes on at this pace.
@@ -191,6 +192,7 @@ impl Event {
             | Self::Serve { .. }
             | Self::RunHq { .. }
             | Self::HqCommitted { .. }
+            | Self::ReopenFeeds { .. }
             | Self::RunHqFeeds { .. }
             | Self::HqFeedsCommitted { .. }
             | Self::Sell { .. }
@@ -259,6 +261,7 @@ impl World {
             Event::HqCommitted { boot } if self.is_hq_boot(boot) => self.hq_committed(),
             Event::RunFeeds { t, .. } => self.run_feeds(t),
             Event::FeedsCommitted { t, .. } => self.feeds_committed(t),
+            Event::ReopenFeeds { conn } => self.reopen_feeds(conn),
             Event::RunHqFeeds { boot } if self.is_hq_boot(boot) => self.run_hq_feeds(),
             Event::HqFeedsCommitted { boot } if self.is_hq_boot(boot) => self.hq_feeds_committed(),
             Event::Sell { t, pace } => self.sell(t, pace),

@@ -119,6 +119,7 @@ impl World {
             | Event::Gone { conn, side }
             | Event::Serve { conn, side, .. }
             | Event::Deliver { conn, to: side, .. } => end(conn, *side),
+            Event::ReopenFeeds { conn } => end(conn, 0),
             other => other.program().map(|(t, _)| t),
         };
         t.filter(|t| self.hosts[*t].asleep.is_some())

@@ -37,6 +37,8 @@ pub(in crate::world) struct Books {
     held: BTreeMap<EntryId, BTreeSet<usize>>,
     /// Since when HQ has each.
     pub(super) at_hq: BTreeMap<EntryId, Time>,
+    /// What HQ had, though it may have lost it since.
+    was_at_hq: BTreeSet<EntryId>,
     /// What each till was promised most.
     pub(super) promised: BTreeMap<EntryId, AckLevel>,
     /// Lost with the only disks that had promised it.
@@ -95,7 +97,7 @@ impl World {
 
     /// The till takes it that its entry is as safe as that.
     fn promise(&mut self, t: usize, id: EntryId, level: AckLevel) {
-        let at_hq = self.books.at_hq.contains_key(&id);
+        let at_hq = self.books.was_at_hq.contains(&id);
         let held = self.books.held.get(&id);
         let elsewhere = held.is_some_and(|held| held.iter().any(|other| *other != t));
         let kept = match level {
@@ -185,8 +187,18 @@ impl World {
             if id.seq > 1 && !self.hq.feeds.shelf.has(&before) && !self.hq.feeds.restored {
                 self.break_hq_rule(format!("takes {id:?} without the one before"));
             }
+            self.books.was_at_hq.insert(id.clone());
             self.books.at_hq.entry(id.clone()).or_insert(self.agenda.now());
             self.hq_has_post(found, id);
+        }
+    }
+
+    /// HQ is as it was once.
+    pub(super) fn forget_of_hq(&mut self) {
+        let shelf = &self.hq.feeds.shelf;
+        self.books.at_hq.retain(|id, _| shelf.has(id));
+        for entries in self.books.by_post.values_mut() {
+            entries.retain(|id| shelf.has(id));
         }
     }
 

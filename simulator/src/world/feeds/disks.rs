@@ -2,8 +2,10 @@
 
 use storemesh_protocol::feeds::EntryId;
 
+use std::time::Duration;
+
 use super::shelf::{Shelf, UNSYNCED_MAX};
-use crate::world::World;
+use crate::world::{World, clock::Time, faults::Fault};
 
 #[derive(Clone, Copy, Debug)]
 pub(in crate::world) enum Harm {
@@ -21,6 +23,49 @@ pub(in crate::world) enum Harm {
 }
 
 impl World {
+    /// In a storm over tills that sell: what happens to databases until then.
+    pub(in crate::world) fn disks_go_wrong(&mut self, end: Time) {
+        let now = self.now();
+        if self.tills.open_until <= now {
+            return;
+        }
+        let seconds = Duration::from_secs;
+        for store in 0..self.stores.len() {
+            let terminals = self.stores[store].terminals.clone();
+            let mut left = terminals.len();
+            for _ in 0..self.tills.below(5) {
+                let t = terminals[self.tills.below(terminals.len())];
+                let at = self.tills.between(now, end);
+                let later = at + self.tills.between(seconds(1), seconds(20));
+                let up = later + self.tills.between(seconds(1), seconds(8));
+                match self.tills.below(5) {
+                    0 | 1 => {
+                        self.later(at, Fault::Harm(Harm::Backup(t)));
+                        self.later(later, Fault::Harm(Harm::Restore(t)));
+                        self.later(up, Fault::Start(t));
+                    }
+                    2 | 3 => {
+                        self.later(later, Fault::Harm(Harm::Lie(t)));
+                        self.later(up, Fault::Start(t));
+                    }
+                    _ if left > 2 => {
+                        left -= 1;
+                        self.later(later, Fault::Harm(Harm::Destroy(t)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if self.tills.below(6) == 0 {
+            let at = self.tills.between(now, end);
+            let later = at + self.tills.between(seconds(1), seconds(20));
+            let up = later + self.tills.between(seconds(1), seconds(10));
+            self.later(at, Fault::Harm(Harm::BackupHq));
+            self.later(later, Fault::Harm(Harm::RestoreHq));
+            self.later(up, Fault::StartHq);
+        }
+    }
+
     pub(in crate::world) fn harm(&mut self, harm: Harm) {
         match harm {
             Harm::Backup(t) => {
@@ -48,6 +93,7 @@ impl World {
             Harm::RestoreHq => {
                 if self.restore_hq() {
                     self.hq.feeds.restored = true;
+                    self.forget_of_hq();
                     self.excuse();
                 }
             }
@@ -69,6 +115,20 @@ impl World {
         let lost: Vec<_> =
             self.books.promised.keys().filter(|id| nowhere(id)).cloned().collect();
         self.books.excused.extend(lost);
+    }
+
+    /// From now on its feeds are not ours; it may write two entries with one number.
+    #[cfg(test)]
+    pub(in crate::world) fn turn_hostile(&mut self, t: usize, forks: bool) {
+        self.kill_terminal(t);
+        let side = &mut self.hosts[t].feeds;
+        (side.hostile, side.forks) = (true, forks);
+        self.start_terminal(t);
+    }
+
+    #[cfg(test)]
+    pub(in crate::world) fn excused(&self) -> usize {
+        self.books.excused.len()
     }
 
     /// Whose box is not there any more, the till that was promised least is the only one to lose.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use storemesh_protocol::{
     Instant,
     feeds::{
-        Control, Wanted,
+        Control,
         hq::{HqFeeds, Input, Output},
     },
 };
@@ -26,7 +26,6 @@ pub(in crate::world) struct HqSide {
     program: Option<Program>,
     /// It was restored: what it had said once it may have forgotten.
     pub(super) restored: bool,
-    tickets: u64,
 }
 
 #[derive(Debug)]
@@ -43,7 +42,7 @@ impl World {
         let now = self.agenda.now();
         let mut batch = self.hq.feeds.shelf.batch();
         let (signer, trust) = self.hq.signs();
-        let (feeds, outputs) = HqFeeds::load(signer, trust, wall(now), &mut batch);
+        let (feeds, outputs) = HqFeeds::load(signer, trust, &mut batch);
         let changes = batch.done().expect("the database reads");
         self.hq.feeds.program = Some(Program {
             feeds,
@@ -65,9 +64,7 @@ impl World {
     }
 
     /// HQ has something to say to the chain.
-    pub(in crate::world) fn say(&mut self, control: Control) {
-        self.hq.feeds.tickets += 1;
-        let ticket = self.hq.feeds.tickets;
+    pub(in crate::world) fn say(&mut self, ticket: u64, control: Control) {
         self.push_hq_feeds(Input::Append { ticket, control });
     }
 
@@ -145,12 +142,11 @@ impl World {
         for output in outputs {
             match output {
                 Output::Send { link, frame } => self.send_feeds(Node::Hq, link, frame),
-                Output::Close { link, .. } => self.cut_feeds(Node::Hq, link),
-                Output::Wanted(wanted) => self.hq_wants(&wanted),
-                Output::Appended { ticket, answer } => {
-                    if let Err(why) = answer {
-                        self.break_hq_rule(format!("its feeds refuse good order {ticket}: {why}"));
-                    }
+                Output::Close { link, .. } => self.hq_hangs_up(link),
+                Output::Wanted(wanted) => self.push_hq(storemesh_protocol::hq::Input::Wanted(wanted)),
+                Output::Appended { ticket, answer: Ok(_) } => self.said(ticket),
+                Output::Appended { ticket, answer: Err(why) } => {
+                    self.break_hq_rule(format!("its feeds refuse good order {ticket}: {why}"));
                 }
                 Output::Reject { .. } | Output::Event(_) => {}
             }
@@ -164,8 +160,6 @@ impl World {
             self.wake_hq_feeds(program.started + std::time::Duration::from_micros(deadline.0));
         }
     }
-
-    fn hq_wants(&mut self, _: &Wanted) {}
 
     fn brief_hq_feeds(&mut self, inputs: &[Input]) -> String {
         let mut said = format!("{} feeds", micros(self.agenda.now()));

@@ -14,6 +14,7 @@ use storemesh_protocol::{
         FeedId, Scope, hq,
         terminal::{Input, Output},
     },
+    hq::LinkId,
     terminal::Source,
     wire::{
         self,
@@ -57,7 +58,7 @@ impl World {
                 self.watch_told(t, *to, frame);
             }
             Output::Close { side: from, why } | Output::Reject { from, why } => {
-                if !self.is_hostile(*from) && !self.any_hostile() {
+                if !self.is_hostile(*from) {
                     self.break_rule(t, format!("refuses {}: {why}", self.source(*from)));
                 }
             }
@@ -84,15 +85,15 @@ impl World {
     pub(super) fn watch_hq_feeds_output(&mut self, output: &hq::Output) {
         match output {
             hq::Output::Send { link, frame } => {
-                let Some(conn) = self.conns.get(link) else { return };
-                let Node::Terminal(t) = conn.ends[0].node else { return };
+                let Some(t) = self.on_link(*link) else { return };
                 let store = self.hosts[t].store;
                 if let Some(why) = self.stray(store, frame) {
                     self.break_hq_rule(format!("to {}: {why}", self.hosts[t].label));
                 }
             }
-            hq::Output::Close { why, .. } | hq::Output::Reject { why, .. } => {
-                if !self.any_hostile() {
+            hq::Output::Close { link, why } | hq::Output::Reject { link, why } => {
+                let hostile = self.on_link(*link).is_none_or(|t| self.hosts[t].feeds.hostile);
+                if !hostile {
                     self.break_hq_rule(format!("refuses what an honest terminal says: {why}"));
                 }
             }
@@ -131,8 +132,11 @@ impl World {
         self.hosts.iter().any(|host| host.peer == peer && host.feeds.hostile)
     }
 
-    pub(super) fn any_hostile(&self) -> bool {
-        self.hosts.iter().any(|host| host.feeds.hostile)
+    fn on_link(&self, link: LinkId) -> Option<usize> {
+        match self.conns.get(&link)?.ends[0].node {
+            Node::Terminal(t) => Some(t),
+            Node::Hq => None,
+        }
     }
 
     /// Entry bytes that the terminals of a store received against those that they lacked.

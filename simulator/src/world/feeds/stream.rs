@@ -2,7 +2,9 @@
 //!
 //! Between neighbours the one that called opens it, once it has let the other in; to HQ the gateway does.
 //! Each side takes it up when it has let the other in itself, and what came before waits for that. Whoever
-//! cuts it ends it for both, for as long as the connection stands.
+//! cuts it ends it for both; the one that opened it opens it again after [`REOPEN`].
+
+use std::time::Duration;
 
 use storemesh_protocol::{
     feeds::{hq, terminal},
@@ -10,10 +12,13 @@ use storemesh_protocol::{
 };
 
 use crate::world::{
-    World,
+    Event, World,
     link::Class,
     net::{ConnId, Node, Packet},
 };
+
+/// As the programs do.
+const REOPEN: Duration = Duration::from_secs(5);
 
 /// The stream as one end of its connection has it.
 #[derive(Debug, Default)]
@@ -21,7 +26,6 @@ pub(in crate::world) struct Stream {
     admitted: bool,
     opened: bool,
     up: bool,
-    over: bool,
     /// Came before this end took it up.
     held: Vec<Vec<u8>>,
 }
@@ -54,7 +58,7 @@ impl World {
         let conn = self.conns.get_mut(&id).expect("looked up by the caller");
         let (node, other) = (conn.ends[side].node, conn.other(side));
         let stream = &mut conn.feeds[side];
-        if !stream.admitted || !stream.opened || stream.up || stream.over {
+        if !stream.admitted || !stream.opened || stream.up {
             return;
         }
         stream.up = true;
@@ -88,10 +92,9 @@ impl World {
                 self.take_up(id, side);
             }
             Packet::Feeds(bytes) if stream.up => self.feeds_frame(id, side, bytes),
-            Packet::Feeds(bytes) if !stream.over => stream.held.push(bytes),
+            Packet::Feeds(bytes) if stream.opened => stream.held.push(bytes),
             Packet::CloseFeeds => {
-                stream.over = true;
-                stream.up = false;
+                self.end_stream(id, side);
                 let node = self.conns[&id].ends[side].node;
                 self.feeds_down(node, id);
             }
@@ -130,10 +133,26 @@ impl World {
     /// A composite cuts the stream.
     pub(super) fn cut_feeds(&mut self, node: Node, id: ConnId) {
         let Some(side) = self.side_of(node, id) else { return };
-        let stream = &mut self.conns.get_mut(&id).expect("it has a side").feeds[side];
-        (stream.over, stream.up) = (true, false);
+        self.end_stream(id, side);
         self.send(id, side, Class::Feeds, Packet::CloseFeeds);
         self.feeds_down(node, id);
+    }
+
+    fn end_stream(&mut self, id: ConnId, side: usize) {
+        let stream = &mut self.conns.get_mut(&id).expect("looked up by the caller").feeds[side];
+        (stream.opened, stream.up) = (false, false);
+        stream.held.clear();
+        if side == 0 {
+            self.agenda.after(REOPEN, Event::ReopenFeeds { conn: id });
+        }
+    }
+
+    /// If the connection still stands.
+    pub(in crate::world) fn reopen_feeds(&mut self, id: ConnId) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        if conn.is_open(0) {
+            self.open_feeds(conn.ends[0].node, id);
+        }
     }
 
     /// A frame on its way: whether there is a stream for it.

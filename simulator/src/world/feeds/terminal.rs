@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use storemesh_protocol::{
     Instant,
     feeds::{
-        Boot,
+        Boot, CertificateHash,
         terminal::{Input, Output, Setup, TerminalFeeds},
     },
     terminal::{self, Membership, Source},
@@ -30,8 +30,9 @@ pub(in crate::world) struct Side {
     pub(in crate::world) program: Option<Program>,
     /// What an operator has put aside of it.
     pub(super) backup: Option<Shelf>,
-    /// Whose disk this one is a copy of, as they were then.
-    pub(super) hostile: bool,
+    pub(in crate::world) hostile: bool,
+    /// A hostile one that writes two entries with one number.
+    pub(in crate::world) forks: bool,
     /// It was put back, lied, or was copied: what it told its till may be forgotten.
     pub(super) hurt: bool,
     /// It is gone for good.
@@ -72,7 +73,9 @@ impl World {
         let setup = Setup { key: host.key.clone(), boot, certificate, trust };
         let mut batch = host.feeds.shelf.batch();
         let (mind, outputs) = if host.feeds.hostile {
-            (Mind::Hostile(Box::new(Hostile::new(setup))), Vec::new())
+            let store = self.stores[host.store].name.clone();
+            let hash = CertificateHash::of(membership.certificate.payload());
+            (Mind::Hostile(Box::new(Hostile::new(setup, store, hash, host.feeds.forks))), Vec::new())
         } else {
             let (feeds, outputs) = TerminalFeeds::load(setup, &mut batch, Instant(0));
             (Mind::Honest(Box::new(feeds)), outputs)

@@ -62,3 +62,48 @@ fn what_is_sold_while_hq_is_away_comes_to_it_later() {
     store.fault(Fault::Wan { store: 0, up: true });
     settles_within(&mut store, 60 * SECOND);
 }
+
+#[test]
+fn an_hq_restored_from_a_backup_gets_back_from_the_stores_what_it_had_acknowledged() {
+    for seed in 0..10 {
+        let mut store = open(4, seed);
+        store.open_tills(Duration::from_secs(40), 40);
+        store.run(10 * SECOND);
+        store.harm(Harm::BackupHq);
+        store.run(15 * SECOND);
+        store.harm(Harm::RestoreHq);
+        store.run(5 * SECOND);
+        store.start_hq();
+        store.run(10 * SECOND);
+        settles_within(&mut store, 30 * SECOND);
+        assert_eq!(store.excused(), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_terminal_whose_disk_is_put_back_goes_on_and_the_store_has_what_it_forgot() {
+    for seed in 0..10 {
+        let mut store = open(4, seed);
+        store.open_tills(Duration::from_secs(40), 40);
+        store.run(10 * SECOND);
+        store.harm(Harm::Backup(2));
+        store.run(10 * SECOND);
+        store.harm(Harm::Restore(2));
+        store.fault(Fault::Start(2));
+        store.run(20 * SECOND);
+        settles_within(&mut store, 30 * SECOND);
+    }
+}
+
+#[test]
+fn a_box_that_lies_in_its_feeds_costs_nobody_an_entry() {
+    for seed in 0..20 {
+        let mut store = World::store(5, seed);
+        let t = usize::try_from(seed % 5).unwrap();
+        store.turn_hostile(t, seed % 2 == 1);
+        store.run(FIRST_START);
+        store.open_tills(Duration::from_secs(40), 40);
+        store.run(40 * SECOND);
+        settles_within(&mut store, 60 * SECOND);
+    }
+}

@@ -41,6 +41,21 @@ fn after_any_storm_a_store_with_wireless_terminals_agrees() {
 }
 
 #[test]
+fn after_any_storm_of_sales_nothing_promised_is_lost_and_stock_is_one() {
+    for seed in 40_000..40_100 {
+        let terminals = 2 + usize::try_from(seed % 5).unwrap();
+        stands(Plan { sales: 40, ..Plan::store(terminals, seed) }, STORM);
+    }
+}
+
+#[test]
+fn after_any_storm_of_sales_two_stores_on_one_network_keep_to_themselves() {
+    for seed in 50_000..50_020 {
+        stands(Plan { stores: 2, one_lan: true, sales: 40, ..Plan::store(2, seed) }, STORM);
+    }
+}
+
+#[test]
 fn after_any_storm_two_stores_on_one_network_agree_each_for_itself() {
     for seed in 30_000..30_020 {
         let terminals = 2 + usize::try_from(seed % 2).unwrap();
