@@ -15,6 +15,8 @@ use crate::content::hash_name;
 
 /// The largest payload that any schema may allow.
 pub const PAYLOAD_MAX: usize = 64 * 1024;
+/// No feed is longer: at a thousand entries a second it is 9,000 years'.
+pub const SEQ_MAX: u64 = 1 << 48;
 /// A payload and a header, with what frames them.
 pub const ENTRY_MAX: usize = PAYLOAD_MAX + 1024;
 
@@ -208,7 +210,7 @@ impl Header {
         } else {
             self.previous.is_some() && self.after.is_none()
         };
-        self.seq > 0 && linked
+        (1..=SEQ_MAX).contains(&self.seq) && linked
     }
 }
 

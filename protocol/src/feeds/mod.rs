@@ -28,7 +28,7 @@ pub use control::{
 };
 pub use entry::{
     After, Author, Boot, CertificateHash, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header,
-    HeaderHash, PAYLOAD_MAX, PayloadHash, Scope, Topic,
+    HeaderHash, PAYLOAD_MAX, PayloadHash, SEQ_MAX, Scope, Topic,
 };
 pub use held::{Held, held};
 pub use schema::{

@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 use storemesh_keys::{Certificate, HqSigned, OnlineKey, Signed};
 
 use crate::{
-    feeds::{Ack, Boot, ENTRY_MAX, FeedId, Header},
+    feeds::{Ack, Boot, ENTRY_MAX, FeedId, Header, SEQ_MAX},
     wire,
 };
 
@@ -196,7 +196,11 @@ impl FeedFrame {
             return Err(format!("{found} {what} in one frame, at most {most}"));
         }
         let unsound = self.have.iter().flatten().any(|have| !have.is_sound());
-        if unsound { Err("told of a feed that ends before it begins".to_owned()) } else { Ok(()) }
+        if unsound {
+            Err("told of a feed that ends before it begins, or never".to_owned())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -228,7 +232,8 @@ impl Packed {
 
 impl Have {
     fn is_sound(&self) -> bool {
-        self.first > 0 && self.last > 0 && self.first <= self.last.saturating_add(1)
+        let within = self.last.max(self.acked) <= SEQ_MAX;
+        within && self.first > 0 && self.last > 0 && self.first <= self.last + 1
     }
 }
 

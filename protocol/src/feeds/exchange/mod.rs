@@ -90,6 +90,8 @@ pub(crate) struct Exchange<S> {
     /// Feeds that somebody has further than we, since when that is known.
     lacking: BTreeMap<FeedNo, Instant>,
     asked: BTreeMap<FeedNo, Asked<S>>,
+    /// When it was last looked for whom to ask.
+    sought: Instant,
 }
 
 #[derive(Debug)]
@@ -103,7 +105,12 @@ struct Asked<S> {
 
 impl<S: Copy + Ord> Exchange<S> {
     pub(crate) fn new() -> Self {
-        Self { sides: BTreeMap::new(), lacking: BTreeMap::new(), asked: BTreeMap::new() }
+        Self {
+            sides: BTreeMap::new(),
+            lacking: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            sought: Instant::default(),
+        }
     }
 
     pub(crate) fn up(&mut self, now: Instant, side: S, ledger: &Ledger, policy: &impl Policy<S>) {
@@ -271,7 +278,8 @@ impl<S: Copy + Ord> Exchange<S> {
         let sides = self.sides.values().map(Side::deadline);
         let asked = self.asked.values().map(|asked| asked.until);
         let unasked = self.lacking.iter().filter(|(number, _)| !self.asked.contains_key(number));
-        let expected = unasked.map(|(_, since)| *since + PUSH_WAIT);
+        // Who was looked for then and not found comes with an answer, or when somebody has rested.
+        let expected = unasked.map(|(_, since)| *since + PUSH_WAIT).filter(|at| self.sought < *at);
         sides.chain(asked).chain(expected).fold(Instant::NEVER, Instant::min)
     }
 }

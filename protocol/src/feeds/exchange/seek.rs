@@ -21,6 +21,7 @@ impl<S: Copy + Ord> Exchange<S> {
         ledger: &Ledger,
         policy: &impl Policy<S>,
     ) -> Vec<(S, Ask)> {
+        self.sought = now;
         let late = self.asked.iter().filter(|(_, asked)| asked.until <= now);
         let late: Vec<(FeedNo, S)> = late.map(|(number, asked)| (*number, asked.of)).collect();
         for (number, side) in late {

@@ -251,3 +251,26 @@ fn lists_longer_than_their_limits_are_refused() {
     assert!(why.contains("513 entries in one frame, at most 512"), "{why}");
     assert!(FeedFrame::read(&wire::encode(&FeedFrame::default())).is_ok());
 }
+
+#[test]
+fn a_side_that_is_asked_enough_already_is_waited_for_and_not_looked_for_all_the_time() {
+    let mut desk = Desk::new(Plain::default());
+    for n in 0..=u64::try_from(ASKS_MAX).unwrap() {
+        let feed = FeedId { boot: Boot(100 + n), ..Pen::of(0, "sales").feed() };
+        desk.hear(START, 1, &feed, 9);
+    }
+    assert_eq!(desk.asks(START).len(), ASKS_MAX, "one feed more lacks entries");
+    let later = START + PUSH_WAIT;
+    _ = desk.settle(later);
+    assert!(desk.exchange.deadline() > later, "it spins");
+}
+
+#[test]
+fn a_feed_without_end_is_none() {
+    for (last, acked) in [(u64::MAX, 0), (9, u64::MAX)] {
+        let feed = Pen::of(0, "sales").feed();
+        let have = Some(vec![Have { feed, first: 1, last, keep: true, acked }]);
+        let bytes = FeedFrame { have, ..FeedFrame::default() }.write(Over::Lan);
+        assert!(FeedFrame::read(&bytes).is_err(), "{last} {acked}");
+    }
+}

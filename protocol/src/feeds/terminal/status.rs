@@ -56,7 +56,9 @@ impl TerminalFeeds {
                     .count(),
             })
             .collect();
-        let unacked = feeds.iter().filter(|feed| feed.own).map(|feed| feed.last - feed.acked).sum();
+        // A disk that was put back may know that HQ has more than is here.
+        let unacked = |feed: &FeedStatus| feed.last.saturating_sub(feed.acked);
+        let unacked = feeds.iter().filter(|feed| feed.own).map(unacked).sum();
         Status {
             generation,
             schema: self.ledger.schema().map_or(0, |schema| schema.version),
