@@ -44,12 +44,12 @@ use storemesh_protocol::content::{ChunkId, ReleaseId};
 use self::{
     clock::Agenda,
     faults::Fault,
+    feeds::{Books, Tills},
     grants::{Grant, GrantId},
     hq::HqHost,
     link::{Class, Lane},
     net::{Conn, ConnId, Handshake, Node, Packet, What},
     release::Release,
-    feeds::{Books, Tills},
     terminal::Host,
     trace::Trace,
     work::Job,
@@ -161,7 +161,6 @@ enum Event {
     ReopenFeeds { conn: ConnId },
     RunHqFeeds { boot: u32 },
     HqFeedsCommitted { boot: u32 },
-    /// A till has something to post, and goes on at this pace.
     Sell { t: usize, pace: Duration },
     PostAgain { post: usize, boot: u32, forged: bool },
     Unanswered { post: usize },

@@ -10,7 +10,12 @@ use std::time::Duration;
 
 use storemesh_protocol::{content::ChunkRef, wire::mesh::SILENCE};
 
-use super::{Event, World, clock::Time, feeds::Stream, link::{CLASSES, Class}};
+use super::{
+    Event, World,
+    clock::Time,
+    feeds::Stream,
+    link::{CLASSES, Class},
+};
 
 pub(super) type ConnId = u64;
 

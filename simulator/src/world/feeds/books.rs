@@ -81,7 +81,10 @@ impl World {
             }
             Err(PostError::Conflict(id)) => {
                 if !attempt.forged || before.is_some_and(|before| before != id && !hurt) {
-                    self.break_rule(t, format!("finds post {} in conflict with {id:?}", attempt.post));
+                    self.break_rule(
+                        t,
+                        format!("finds post {} in conflict with {id:?}", attempt.post),
+                    );
                 }
             }
             // It was not there yet, or is gone for the moment: the till posts again.
@@ -252,8 +255,8 @@ fn is_same(body: &Body, payload: &[u8]) -> bool {
             let lines = record.movements.iter().map(|line| (line.item.clone(), line.quantity));
             record.count.is_none() && lines.eq(moved.iter().cloned())
         }),
-        Body::Counted { item, value } => record().and_then(|record| record.count).is_some_and(
-            |count| count.item == *item && count.value == *value,
-        ),
+        Body::Counted { item, value } => record()
+            .and_then(|record| record.count)
+            .is_some_and(|count| count.item == *item && count.value == *value),
     }
 }

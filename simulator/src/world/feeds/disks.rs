@@ -112,8 +112,7 @@ impl World {
             let here = self.hosts.iter().any(|host| host.feeds.shelf.has(id));
             !here && !self.hq.feeds.shelf.has(id)
         };
-        let lost: Vec<_> =
-            self.books.promised.keys().filter(|id| nowhere(id)).cloned().collect();
+        let lost: Vec<_> = self.books.promised.keys().filter(|id| nowhere(id)).cloned().collect();
         self.books.excused.extend(lost);
     }
 

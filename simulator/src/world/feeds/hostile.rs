@@ -11,8 +11,8 @@ use storemesh_keys::{Authored, HqSigned, Name};
 use storemesh_protocol::{
     Instant,
     feeds::{
-        After, Author, Boot, CertificateHash, Entry, FeedId, Header, HeaderHash, PayloadHash, Scope,
-        Topic,
+        After, Author, Boot, CertificateHash, Entry, FeedId, Header, HeaderHash, PayloadHash,
+        SEQ_MAX, Scope, Topic,
         terminal::{Input, Output, Setup},
     },
     terminal::Source,
@@ -48,7 +48,12 @@ pub(super) struct Hostile {
 }
 
 impl Hostile {
-    pub(super) fn new(setup: Setup, store: Name, certificate: CertificateHash, forks: bool) -> Self {
+    pub(super) fn new(
+        setup: Setup,
+        store: Name,
+        certificate: CertificateHash,
+        forks: bool,
+    ) -> Self {
         Self {
             setup,
             store,
@@ -96,7 +101,7 @@ impl Hostile {
     }
 
     fn listen(&mut self, bytes: &[u8]) {
-        let Ok(frame) = wire::decode::<FeedFrame>(bytes) else { return };
+        let Ok(frame) = FeedFrame::read(bytes) else { return };
         for entry in frame.batch.iter().flat_map(|batch| &batch.entries) {
             if self.seen.len() < SEEN_MAX {
                 self.seen.extend(Found::read(entry));
@@ -195,8 +200,8 @@ impl Hostile {
             }
             12 => {
                 let feed = other?.header.feed();
-                let last = u64::MAX - 1;
-                let have = Have { feed, first: last / 2, last, keep: true, acked: number };
+                let last = [SEQ_MAX, 1 << 20][chance.below(2)];
+                let have = Have { feed, first: last / 2, last, keep: true, acked: number % last };
                 Some(FeedFrame { have: Some(vec![have]), ..FeedFrame::default() })
             }
             13 => {

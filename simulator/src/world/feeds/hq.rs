@@ -143,7 +143,9 @@ impl World {
             match output {
                 Output::Send { link, frame } => self.send_feeds(Node::Hq, link, frame),
                 Output::Close { link, .. } => self.hq_hangs_up(link),
-                Output::Wanted(wanted) => self.push_hq(storemesh_protocol::hq::Input::Wanted(wanted)),
+                Output::Wanted(wanted) => {
+                    self.push_hq(storemesh_protocol::hq::Input::Wanted(wanted))
+                }
                 Output::Appended { ticket, answer: Ok(_) } => self.said(ticket),
                 Output::Appended { ticket, answer: Err(why) } => {
                     self.break_hq_rule(format!("its feeds refuse good order {ticket}: {why}"));

@@ -20,5 +20,6 @@ mod terminal;
 mod tills;
 
 pub(super) use self::{
-    books::Books, disks::Harm, hq::HqSide, shelf::Shelf, stream::Stream, terminal::Side, tills::Tills,
+    books::Books, disks::Harm, hq::HqSide, shelf::Shelf, stream::Stream, terminal::Side,
+    tills::Tills,
 };

@@ -16,10 +16,7 @@ use storemesh_protocol::{
     },
     hq::LinkId,
     terminal::Source,
-    wire::{
-        self,
-        feeds::{FEEDS_MAX, FeedFrame},
-    },
+    wire::feeds::{FEEDS_MAX, FeedFrame},
 };
 
 use super::shelf::Found;
@@ -31,7 +28,7 @@ const TELL_EVERY: Duration = Duration::from_millis(50);
 impl World {
     pub(super) fn before_feeds_input(&mut self, t: usize, input: &Input) {
         if let Input::Frame { bytes, .. } = input
-            && let Ok(FeedFrame { batch: Some(batch), .. }) = wire::decode(bytes)
+            && let Ok(FeedFrame { batch: Some(batch), .. }) = FeedFrame::read(bytes)
         {
             let bytes: usize = batch.entries.iter().map(|entry| entry.len()).sum();
             self.hosts[t].feeds.received += bytes as u64;
@@ -68,7 +65,7 @@ impl World {
 
     /// What was told in the batch before, a moment ago.
     fn watch_told(&mut self, t: usize, to: Source, frame: &[u8]) {
-        let Ok(FeedFrame { have: Some(have), .. }) = wire::decode(frame) else { return };
+        let Ok(FeedFrame { have: Some(have), .. }) = FeedFrame::read(frame) else { return };
         let now = self.agenda.now();
         let program = self.hosts[t].feeds.program.as_mut().expect("it has just run");
         // A vector of more feeds than a frame takes goes in several.
@@ -110,7 +107,7 @@ impl World {
 
     /// What of a frame is not for that store.
     fn stray(&self, store: usize, frame: &[u8]) -> Option<String> {
-        let frame: FeedFrame = match wire::decode(frame) {
+        let frame = match FeedFrame::read(frame) {
             Ok(frame) => frame,
             Err(why) => return Some(format!("sends what does not read: {why}")),
         };
@@ -152,7 +149,7 @@ impl World {
 
 /// Which parts a frame for feeds has.
 pub(super) fn parts(frame: &[u8]) -> String {
-    let Ok(frame) = wire::decode::<FeedFrame>(frame) else { return "[unreadable]".to_owned() };
+    let Ok(frame) = FeedFrame::read(frame) else { return "[unreadable]".to_owned() };
     let mut parts = Vec::new();
     parts.extend(frame.boot.map(|boot| format!("boot {boot}")));
     let brief = |feed: &FeedId| {

@@ -40,8 +40,12 @@ impl Reckoning {
 
     /// On hand of `item`, in thousandths; none where nobody moved or counted it.
     pub(super) fn on_hand(&self, item: &str) -> Option<i64> {
-        let moved: Vec<(At, i64)> =
-            self.moved.iter().filter(|(_, of, _)| of == item).map(|(at, _, by)| (*at, *by)).collect();
+        let moved: Vec<(At, i64)> = self
+            .moved
+            .iter()
+            .filter(|(_, of, _)| of == item)
+            .map(|(at, _, by)| (*at, *by))
+            .collect();
         let counts: BTreeMap<At, BTreeSet<At>> = self
             .counts
             .iter()
@@ -60,8 +64,7 @@ impl Reckoning {
             .rev()
             .find(|at| !counts.iter().any(|(other, seen)| other != *at && had_seen(seen, at)));
         let nothing = BTreeSet::new();
-        let (value, seen) =
-            last.map_or((0, &nothing), |at| (self.counts[at].value, &counts[at]));
+        let (value, seen) = last.map_or((0, &nothing), |at| (self.counts[at].value, &counts[at]));
         let since = moved.iter().filter(|(at, _)| !had_seen(seen, at)).map(|(_, by)| by);
         Some(value + since.sum::<i64>())
     }

@@ -98,7 +98,8 @@ impl World {
                 let node = self.conns[&id].ends[side].node;
                 self.feeds_down(node, id);
             }
-            Packet::Feeds(_) | Packet::Frame(_) | Packet::Request { .. } | Packet::Reply { .. } => {}
+            Packet::Feeds(_) | Packet::Frame(_) | Packet::Request { .. } | Packet::Reply { .. } => {
+            }
         }
     }
 

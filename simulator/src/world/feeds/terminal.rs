@@ -14,7 +14,10 @@ use storemesh_protocol::{
     terminal::{self, Membership, Source},
 };
 
-use super::{hostile::Hostile, shelf::{Changes, Shelf}};
+use super::{
+    hostile::Hostile,
+    shelf::{Changes, Shelf},
+};
 use crate::world::{
     Event, World,
     clock::Time,
@@ -75,7 +78,10 @@ impl World {
         let (mind, outputs) = if host.feeds.hostile {
             let store = self.stores[host.store].name.clone();
             let hash = CertificateHash::of(membership.certificate.payload());
-            (Mind::Hostile(Box::new(Hostile::new(setup, store, hash, host.feeds.forks))), Vec::new())
+            (
+                Mind::Hostile(Box::new(Hostile::new(setup, store, hash, host.feeds.forks))),
+                Vec::new(),
+            )
         } else {
             let (feeds, outputs) = TerminalFeeds::load(setup, &mut batch, Instant(0));
             (Mind::Honest(Box::new(feeds)), outputs)

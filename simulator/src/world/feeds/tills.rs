@@ -218,12 +218,7 @@ impl World {
         }
     }
 
-    pub(super) fn answer_till(
-        &mut self,
-        t: usize,
-        ticket: u64,
-        answer: Result<Posted, PostError>,
-    ) {
+    pub(super) fn answer_till(&mut self, t: usize, ticket: u64, answer: Result<Posted, PostError>) {
         let Some(attempt) = self.tills.tickets.remove(&ticket) else {
             self.break_rule(t, format!("answers ticket {ticket} again, or unasked"));
             return;

@@ -2,10 +2,7 @@
 
 use storemesh_protocol::feeds::terminal::AckLevel;
 
-use super::{
-    feeds::Harm,
-    *,
-};
+use super::{feeds::Harm, *};
 
 /// What a store at peace takes until everybody has everything.
 const SETTLED: Duration = Duration::from_secs(10);
