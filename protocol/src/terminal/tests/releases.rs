@@ -65,7 +65,7 @@ fn neighbours_hear_that_a_terminal_has_no_room_and_that_it_has_again() {
 
 #[test]
 fn all_neighbours_hear_what_lasts_and_the_gateway_alone_every_step() {
-    let (mut one, _) = met();
+    let (mut one, two) = met();
     let mut three = terminal(3, "s1");
     meet(&mut one, &mut three);
     let lease = Some(lease(1, two.me).into_signed());
@@ -98,7 +98,7 @@ fn all_neighbours_hear_what_lasts_and_the_gateway_alone_every_step() {
 
 #[test]
 fn a_gateway_does_not_wait_for_word_of_a_neighbour_that_says_it_has_no_room() {
-    let (mut one, _) = met();
+    let (mut one, two) = met();
     _ = answer(&mut one, DiskAnswer::Ready);
     let outputs = one.handle(NOW, Input::Feeds(FromFeeds::Wanted(release("2").0)));
     let DiskJob::Check { list, .. } = asked(&outputs) else { panic!("{outputs:?}") };
