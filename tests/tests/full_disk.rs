@@ -2,9 +2,10 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use storemesh_sim::live::{
-    chain::STORE, hq::Hq, programs::Programs, status::ReleaseStatus, stop, terminal::Terminal,
+    cashier::Cashier, chain::STORE, hq::Hq, programs::Programs, status::ReleaseStatus, stop,
+    terminal::Terminal,
 };
 use storemesh_tests::{
     require,
@@ -15,6 +16,8 @@ use storemesh_tests::{
 const MIB: u64 = 1 << 20;
 const DISK_MIB: u32 = 24;
 const RELEASE: usize = 6 << 20;
+/// Some 300 of these fill the disk.
+const SALE: usize = 60_000;
 /// It looks every 5 s; a busy test machine is given more.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
 const FLAGS: [&str; 7] =
@@ -158,5 +161,51 @@ fn a_quota_gives_up_the_release_before_and_never_the_running_one() -> Result<()>
     let stopped = shop.until("the state", |release| release.bytes_lacking.is_some())?;
     assert_eq!(stopped.lacking_on.as_deref(), Some("quota"));
     assert_eq!((standing()?, stopped.running.as_deref()), (2, Some("3")));
+    shop.close()
+}
+
+#[test]
+fn a_full_disk_refuses_sales_and_loses_none() -> Result<()> {
+    require!(root);
+    let test = "a_full_disk_refuses_sales_and_loses_none";
+    let Some(disk) = small_disk(test, DISK_MIB)? else { return Ok(()) };
+    let mut shop = SmallShop::open(&disk, &["--disk-reserve-bytes", "0"])?;
+    let body = format!("\"{}\"", "a".repeat(SALE));
+    let post = |shop: &SmallShop, number: usize| -> Result<(u16, Vec<u8>)> {
+        let key = format!("sale-{number}");
+        let receipt = Cashier::at(&shop.terminal)?.post("sales", &key, body.as_bytes(), "disk")?;
+        Ok((receipt.status, receipt.body))
+    };
+    let first = stop::until("HQ's schema", SEEN_WITHIN, || {
+        Ok(Some(post(&shop, 0)?).filter(|(status, _)| *status == 201))
+    })?;
+    let room = usize::try_from(u64::from(DISK_MIB) * MIB)? / SALE;
+    let mut kept = 1;
+    let full = loop {
+        let (status, said) = post(&shop, kept)?;
+        if status != 201 {
+            break (status, String::from_utf8(said)?);
+        }
+        kept += 1;
+        ensure!(kept < room, "more is kept than the disk can hold");
+    };
+    assert_eq!(full.0, 507, "{}", full.1);
+    assert!(full.1.contains("disk-full"), "{}", full.1);
+    assert!(kept > room / 10, "only {kept} sales found room");
+
+    // Others take the rest, to the last byte: what was kept is still answered for, also after a kill.
+    let ballast = fill(&disk, 0)?;
+    assert_eq!(post(&shop, 0)?, first);
+    shop.terminal.kill();
+    shop.terminal.start_with(FLAGS.iter().chain(&["--disk-reserve-bytes", "0"]))?;
+    assert_eq!(post(&shop, 0)?, first);
+    assert_eq!(post(&shop, kept)?.0, 507);
+    fs::remove_file(ballast)?;
+    // A disk that the sales themselves have filled stays full: it takes a larger one. Here it is
+    // enough that nothing was lost on the way to HQ.
+    stop::until("HQ having all", SEEN_WITHIN, || {
+        let done = shop.terminal.run(["journal", "status", "--json"])?;
+        Ok(done.stdout.contains("\"unacked\":0").then_some(()))
+    })?;
     shop.close()
 }
