@@ -9,7 +9,6 @@
 pub mod bulk;
 pub mod config;
 pub mod db;
-pub mod decimal;
 pub mod exit;
 pub mod files;
 pub mod folder;
@@ -18,6 +17,7 @@ pub mod http;
 pub mod logs;
 pub mod out;
 pub mod ports;
+pub mod quantity;
 pub mod quic;
 pub mod sizes;
 pub mod stdin_guard;

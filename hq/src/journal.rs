@@ -117,7 +117,7 @@ pub(crate) fn stock(common: &Common, item: &str, store: Option<&Name>) -> anyhow
             return format!("no store has moved or counted `{item}` yet");
         }
         let lines = rows.iter().map(|row| {
-            let counted = row.counted.as_ref().map(|counted| counted.value.to_string());
+            let counted = row.counted.as_ref().map(|counted| counted.quantity.to_string());
             [row.store.clone(), row.on_hand.to_string(), counted.unwrap_or_else(|| "-".to_owned())]
         });
         tables::table([("STORE", Left), ("ON HAND", Right), ("LAST COUNT", Right)], lines)

@@ -18,7 +18,6 @@
 //! documents (RFC 9457).
 
 mod journal;
-mod quantity;
 mod stock;
 
 use std::sync::Arc;

@@ -4,7 +4,8 @@
 //! and hashes are text here and checked by the handlers, whose errors say which one is wrong.
 
 use serde::{Deserialize, Serialize};
-use storemesh_host::decimal::Decimal;
+use serde_json::value::RawValue;
+use storemesh_host::quantity::number;
 use storemesh_keys::Name;
 use storemesh_protocol::feeds::stock::OnHand;
 
@@ -179,33 +180,34 @@ pub(crate) struct CloneRow {
     pub(crate) settled: bool,
 }
 
-/// What a store has of an item.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What a store has of an item, as its terminals say it too.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct StockRow {
     pub(crate) store: String,
     pub(crate) item: String,
-    pub(crate) on_hand: serde_json::Number,
+    pub(crate) on_hand: Box<RawValue>,
     /// The last count, where there was one.
     pub(crate) counted: Option<Counted>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Counted {
-    pub(crate) value: serde_json::Number,
-    pub(crate) terminal_id: String,
+    pub(crate) quantity: Box<RawValue>,
+    /// Who counted, in which entry.
+    pub(crate) peer: String,
     pub(crate) boot: String,
     pub(crate) seq: u64,
 }
 
 impl StockRow {
     pub(crate) fn new(store: &Name, item: &str, on_hand: &OnHand) -> Self {
-        let counted = on_hand.counted.zip(on_hand.count).map(|(at, value)| Counted {
-            value: Decimal(value).to_json(),
-            terminal_id: at.author.peer().to_string(),
+        let counted = on_hand.counted.zip(on_hand.count).map(|(at, quantity)| Counted {
+            quantity: number(quantity),
+            peer: at.author.peer().to_string(),
             boot: at.boot.to_string(),
             seq: at.seq,
         });
         let (store, item) = (store.to_string(), item.to_owned());
-        Self { store, item, on_hand: Decimal(on_hand.quantity).to_json(), counted }
+        Self { store, item, on_hand: number(on_hand.quantity), counted }
     }
 }

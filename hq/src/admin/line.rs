@@ -7,8 +7,8 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use serde_json::Value;
-use storemesh_host::decimal::Decimal;
+use serde_json::{Value, value::RawValue};
+use storemesh_host::quantity::number;
 pub(super) use storemesh_protocol::feeds::export::Line;
 use storemesh_protocol::feeds::{
     export::Body,
@@ -40,13 +40,13 @@ struct StockBody {
 #[derive(Debug, Serialize)]
 struct Movement {
     item: String,
-    quantity: Decimal,
+    quantity: Box<RawValue>,
 }
 
 #[derive(Debug, Serialize)]
 struct Count {
     item: String,
-    value: Decimal,
+    value: Box<RawValue>,
     /// What the count had seen, so that a reader can count the same.
     base: Option<Place>,
     seen: Vec<Place>,
@@ -104,11 +104,11 @@ fn event(payload: &[u8]) -> Option<String> {
 fn stock(record: &Record) -> StockBody {
     let movement = |moved: &storemesh_protocol::feeds::stock::Movement| Movement {
         item: moved.item.clone(),
-        quantity: Decimal(moved.quantity),
+        quantity: number(moved.quantity),
     };
     let count = record.count.as_ref().map(|count| Count {
         item: count.item.clone(),
-        value: Decimal(count.value),
+        value: number(count.value),
         base: count.base.map(Place::from),
         seen: count.seen.iter().copied().map(Place::from).collect(),
     });

@@ -54,9 +54,9 @@ pub(super) async fn show(
         (Some(_), Some(row)) => Ok(Json(row).into_response()),
         (Some(store), None) => Err(Problem::new(
             StatusCode::NOT_FOUND,
-            "no-stock",
-            "Nobody has moved or counted it",
-            format!("nobody in {store} has moved or counted `{item}` yet"),
+            "unknown-item",
+            "Nothing is known of the item",
+            format!("no terminal of {store} has moved or counted item {item}"),
         )),
         (None, last) => {
             rows.extend(last);

@@ -14,14 +14,17 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use storemesh_host::http::{IDEMPOTENCY_KEY, Problem};
+use storemesh_host::{
+    http::{IDEMPOTENCY_KEY, Problem},
+    quantity::thousandths,
+};
 use storemesh_keys::Name;
 use storemesh_protocol::feeds::{
     STOCK,
     terminal::{AckLevel, Body, Post, PostError},
 };
 
-use super::{Kept, quantity::thousandths, stopping};
+use super::{Kept, stopping};
 use crate::views::{self, Entry, Journal};
 
 /// How long a program waits for more than its own disk where it does not say.

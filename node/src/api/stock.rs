@@ -5,10 +5,10 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use storemesh_host::http::Problem;
+use storemesh_host::{http::Problem, quantity::number};
 use storemesh_protocol::feeds::stock::{OnHand, on_hand};
 
-use super::{Kept, quantity::number};
+use super::Kept;
 use crate::views::{Counted, Stock};
 
 /// Read where it is asked: a look-up is a page or two.

@@ -141,7 +141,7 @@ async fn stock_is_told_for_each_store() {
     let (one, two) = (row("s1", json!(2.5)), row("s2", json!(1)));
     assert_eq!(world.get("/v1/stock/a%2Fb").await, json!([one, two]));
     assert_eq!(world.get("/v1/stock/a%2Fb?store=s2").await, two);
-    assert!(world.refused("/v1/stock/a%2Fb?store=s3").await.is("no-stock"));
+    assert!(world.refused("/v1/stock/a%2Fb?store=s3").await.is("unknown-item"));
     assert!(world.refused("/v1/stock/a%2Fb?store=s9").await.is("no-store"));
     assert_eq!(world.get("/v1/stock/pear").await, json!([]));
 }

@@ -8,7 +8,7 @@ const DECIMALS: usize = 3;
 const DIGITS_MAX: usize = 40;
 
 /// The thousandths of a JSON number's text. The error is for the caller.
-pub(super) fn thousandths(number: &str) -> Result<i64, String> {
+pub fn thousandths(number: &str) -> Result<i64, String> {
     let wrong = |why: &str| Err(format!("the quantity `{}` {why}", shortened(number)));
     let (sign, digits) = match number.strip_prefix('-') {
         Some(digits) => (-1, digits),
@@ -35,7 +35,7 @@ pub(super) fn thousandths(number: &str) -> Result<i64, String> {
 }
 
 /// As JSON writes it: `1.5`, `-0.25`, `12`.
-pub(super) fn number(thousandths: i64) -> Box<RawValue> {
+pub fn number(thousandths: i64) -> Box<RawValue> {
     let sign = if thousandths < 0 { "-" } else { "" };
     let (whole, rest) = (thousandths.unsigned_abs() / 1000, thousandths.unsigned_abs() % 1000);
     let text = format!("{sign}{whole}.{rest:03}");
