@@ -31,7 +31,8 @@ pub use entry::{
     HeaderHash, PAYLOAD_MAX, PayloadHash, SEQ_MAX, Scope, Topic,
 };
 pub use held::{Held, held};
+pub use ledger::entries;
 pub use schema::{
     CONTROL, STOCK, Schema, SchemaError, ScopeKind, TOPICS_MAX, TopicKind, TopicRule, Writers,
 };
-pub use storage::{Each, Read, Storage};
+pub use storage::{Each, Memory, Read, Storage};

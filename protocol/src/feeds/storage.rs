@@ -5,7 +5,7 @@
 //! output go. A read that fails, or a row that does not read, is noted by the storage, and its commit then
 //! fails: nothing that was decided from it gets out, and the process stops.
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use crate::BadRow;
 
@@ -94,12 +94,10 @@ where
     }
 }
 
-/// Rows in memory, for tests.
-#[cfg(test)]
-#[derive(Debug, Default)]
-pub(crate) struct Memory(pub(crate) std::collections::BTreeMap<(&'static str, Vec<u8>), Vec<u8>>);
+/// Rows in memory: for tests, and for what is simulated.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(pub BTreeMap<(&'static str, Vec<u8>), Vec<u8>>);
 
-#[cfg(test)]
 impl Read for Memory {
     fn get(&self, table: &'static str, key: &[u8]) -> Option<Vec<u8>> {
         self.0.get(&(table, key.to_vec())).cloned()
@@ -118,7 +116,6 @@ impl Read for Memory {
     }
 }
 
-#[cfg(test)]
 impl Storage for Memory {
     fn put(&mut self, table: &'static str, key: &[u8], value: &[u8]) {
         self.0.insert((table, key.to_vec()), value.to_vec());

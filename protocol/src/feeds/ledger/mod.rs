@@ -26,6 +26,7 @@ use std::{
 use minicbor::{Decode, Encode};
 use storemesh_keys::{Certificate, OnlineKey, Timestamp, Trust, Verified};
 
+pub use self::rows::entries;
 pub(crate) use self::{
     rows::TRIM_MAX,
     take::{Refused, Taken},

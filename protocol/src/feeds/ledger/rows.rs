@@ -6,7 +6,11 @@ use storemesh_keys::{Certificate, HqSigned, OnlineKey, Signed};
 
 use super::{ACKS, ENTRIES, FeedNo, Keeps, Ledger};
 use crate::{
-    feeds::{Ack, CertificateHash, Entry, HeaderHash, Read, Storage, entry::Proven, storage::row},
+    feeds::{
+        Ack, CertificateHash, Entry, HeaderHash, Read, Storage,
+        entry::Proven,
+        storage::{row, rows},
+    },
     wire,
 };
 
@@ -20,6 +24,11 @@ pub(crate) struct Given {
     pub(crate) bytes: usize,
     /// HQ's word for what is before, where the run begins after what HQ has acknowledged.
     pub(crate) base: Option<HqSigned<Ack>>,
+}
+
+/// Every entry that is kept, feed after feed, for whoever looks through a whole disk.
+pub fn entries(storage: &dyn Read) -> Vec<Entry> {
+    rows(storage, ENTRIES, b"").into_iter().map(|(_, entry)| entry).collect()
 }
 
 impl Ledger {

@@ -5,7 +5,7 @@ use storemesh_keys::Timestamp;
 use super::TerminalFeeds;
 use crate::feeds::{Author, EntryId, FeedId, Settings};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// HQ's generation, 0 before the first word of it.
     pub generation: u64,
