@@ -51,18 +51,33 @@ pub enum Sabotage {
 
 /// A program that acknowledges what it was given, seen from outside: it knows what it has acknowledged.
 pub(crate) trait Workload: Clone {
+    type Database;
     type Running;
 
     fn new(sabotage: Sabotage, chance: &mut Chance) -> Self;
 
-    /// Starts the program on what is on the disk.
-    fn open(&self, port: Port) -> anyhow::Result<Self::Running>;
+    /// Opens the database, or makes it.
+    fn open(&self, port: Port) -> anyhow::Result<Self::Database>;
+
+    /// Starts the program on what is there.
+    fn start(
+        &mut self,
+        database: Self::Database,
+        chance: &mut Chance,
+    ) -> anyhow::Result<Self::Running>;
 
     /// Looks at everything there is; fails when it is not what was acknowledged. It writes nothing.
     fn check(&mut self, running: &mut Self::Running) -> anyhow::Result<InFlight>;
 
-    /// Hands in one batch and waits for the acknowledgement; returns of how many things.
-    fn batch(&mut self, running: &mut Self::Running, chance: &mut Chance) -> anyhow::Result<u64>;
+    /// Hands in one batch and waits for the acknowledgement.
+    fn batch(&mut self, running: &mut Self::Running, chance: &mut Chance) -> anyhow::Result<Done>;
+}
+
+/// What a batch came to.
+pub(crate) struct Done {
+    pub(crate) acknowledged: u64,
+    /// Of what was acknowledged before, so much is no longer needed, and gone.
+    pub(crate) dropped: u64,
 }
 
 /// What became of the batch that had not been acknowledged.
@@ -78,11 +93,14 @@ pub(crate) enum InFlight {
 #[derive(Default)]
 struct Run {
     operations: Vec<Operation>,
+    /// The database was whole.
+    made: bool,
     /// How many of them until it was open and looked at; none when it did not get so far.
     opening: Option<usize>,
     /// Until it was asked to end.
     worked: Option<usize>,
     acknowledged: u64,
+    dropped: u64,
     in_flight: Option<InFlight>,
 }
 
@@ -123,17 +141,18 @@ fn lived<W: Workload>(seed: u64, sabotage: Sabotage) -> anyhow::Result<Tally> {
         let run = run(&mut workload, &disk, end, story)
             .with_context(|| format!("after {} cuts, up to {end:?}", tally.cuts))?;
         tally.acknowledged += run.acknowledged;
+        tally.dropped += run.dropped;
         match run.in_flight {
             Some(InFlight::Whole) => tally.in_flight_whole += 1,
             Some(InFlight::Gone) => tally.in_flight_gone += 1,
             Some(InFlight::None) | None => {}
         }
-        let opening = match (made, recovering) {
-            (false, _) => Moment::First,
-            (_, true) => Moment::Recovering,
+        let opening = match (made, run.made, recovering) {
+            (false, false, _) => Moment::First,
+            (true, _, true) => Moment::Recovering,
             _ => Moment::Opening,
         };
-        (made, recovering) = (made || run.opening.is_some(), end.is_some());
+        (made, recovering) = (made || run.made, end.is_some());
         if end.is_none() {
             continue;
         }
@@ -172,7 +191,9 @@ fn work<W: Workload>(
     run: &mut Run,
 ) -> anyhow::Result<()> {
     let mut chance = Chance::new(story);
-    let mut running = workload.open(disk.power_on(end)).context("opening what is left")?;
+    let database = workload.open(disk.power_on(end)).context("opening what is left")?;
+    run.made = disk.ended().is_none();
+    let mut running = workload.start(database, &mut chance).context("starting on what is left")?;
     if disk.ended().is_some() {
         // What it would say now is in memory only.
         return Ok(());
@@ -180,7 +201,9 @@ fn work<W: Workload>(
     run.in_flight = Some(workload.check(&mut running)?);
     run.opening = Some(disk.operations().len());
     for _ in 0..=chance.below(BATCHES) {
-        run.acknowledged += workload.batch(&mut running, &mut chance).context("a batch")?;
+        let done = workload.batch(&mut running, &mut chance).context("a batch")?;
+        run.acknowledged += done.acknowledged;
+        run.dropped += done.dropped;
     }
     run.worked = disk.ended().is_none().then(|| disk.operations().len());
     Ok(())

@@ -1,16 +1,20 @@
 //! `storemesh-sim power-cuts`: real databases on disks whose power is cut.
 //!
 //! What was acknowledged must be there after every cut, also after one that came while the program was
-//! recovering from another. [`disk`] is the disk, [`life`] one seed's story and the rule, [`campaign`]
-//! many of them; [`journal`] is what is tried. A short campaign is a test, the long one's results are kept
-//! under `docs/results`.
+//! recovering from another. [`disk`] is the disk, [`life`] one seed's story and the rule, [`campaign`] many of
+//! them; [`sales`] is what is tried: a terminal's feeds, HQ ([`office`]) on the line, and what must be found
+//! ([`book`]). A short campaign is a test, the long one's results are kept under `docs/results`.
 
 mod disk;
 mod tally;
 
 mod life;
 
-mod journal;
+mod office;
+
+mod book;
+
+mod sales;
 
 mod campaign;
 
@@ -29,8 +33,8 @@ use storemesh_host::{
 pub use self::life::Sabotage;
 use self::{
     campaign::{Broken, Outcome, Plan},
-    journal::Journal,
     life::{CUTS, DOUBLE_CUTS},
+    sales::Sales,
     tally::Tally,
 };
 use crate::live::programs::source_tree;
@@ -80,7 +84,7 @@ fn plan(from: u64, cuts: u64, double: u64, sabotage: Sabotage) -> Plan {
 /// The long campaign; what it has done so far lies in `folder`.
 pub(crate) fn all(folder: &Path) -> anyhow::Result<Outcome> {
     let plan = plan(0, ALL_CUTS, ALL_DOUBLE, Sabotage::None);
-    campaign::run::<Journal>(plan, Some(&folder.join(PROGRESS)))
+    campaign::run::<Sales>(plan, Some(&folder.join(PROGRESS)))
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -89,7 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(path) => path.clone(),
         None => source_tree()?.join("target").join(PROGRESS),
     };
-    let outcome = campaign::run::<Journal>(plan, Some(&progress))?;
+    let outcome = campaign::run::<Sales>(plan, Some(&progress))?;
     let Outcome { tally, broken } = &outcome;
     if args.json {
         let seeds = [plan.from, plan.from.saturating_add(plan.lives)];
@@ -124,7 +128,10 @@ fn say(plan: Plan, outcome: &Outcome) -> anyhow::Result<()> {
         "  not synced  pieces of sectors: kept {}, torn {}, lost {}",
         pieces.kept, pieces.torn, pieces.lost
     ))?;
-    out::line(format_args!("acknowledged  {}", tally.acknowledged))?;
+    out::line(format_args!(
+        "acknowledged  {}, and {} of them dropped when HQ had them",
+        tally.acknowledged, tally.dropped
+    ))?;
     out::line(format_args!(
         "in flight     batches: whole {}, gone {}",
         tally.in_flight_whole, tally.in_flight_gone

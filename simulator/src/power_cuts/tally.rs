@@ -56,6 +56,8 @@ pub(crate) struct Tally {
     pub(crate) during: During,
     pub(crate) pieces: Pieces,
     pub(crate) acknowledged: u64,
+    /// Of them, those that were no longer needed.
+    pub(crate) dropped: u64,
     /// Batches that were not acknowledged when the end came.
     pub(crate) in_flight_whole: u64,
     pub(crate) in_flight_gone: u64,
@@ -95,7 +97,7 @@ impl AddAssign for Pieces {
 
 impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
-        let Self { lives, cuts, kills, moments, during, pieces, acknowledged, .. } = other;
+        let Self { lives, cuts, kills, moments, during, pieces, acknowledged, dropped, .. } = other;
         self.lives += lives;
         self.cuts += cuts;
         self.kills += kills;
@@ -109,6 +111,7 @@ impl AddAssign for Tally {
         self.during.sync += during.sync;
         self.pieces += pieces;
         self.acknowledged += acknowledged;
+        self.dropped += dropped;
         self.in_flight_whole += other.in_flight_whole;
         self.in_flight_gone += other.in_flight_gone;
     }
