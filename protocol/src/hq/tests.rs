@@ -189,10 +189,9 @@ fn the_former_holder_may_fetch_no_more_before_anybody_hears_of_the_new_one() {
 #[test]
 fn a_report_by_an_older_lease_leaves_the_fleet_alone() {
     let mut chain = Chain::open(3);
-    let (product, version) = (name("pos"), name("1"));
-    let release = release("1").0.release.clone();
-    chain.order(Order::AddRelease { release });
-    chain.order(Order::Start { product, version });
+    let wanted = release("1").0;
+    chain.order(Order::AddRelease { release: wanted.release.clone() });
+    assert!(chain.handle(NOW, Input::Wanted(wanted)).is_empty());
     _ = chain.say(1, &ask());
     _ = chain.say(1, &report(1, &[(1, "1"), (2, "1"), (3, "1")]));
     _ = chain.say(1, &ToHq { give_back: Some(GiveBack { to: None }), ..ToHq::default() });

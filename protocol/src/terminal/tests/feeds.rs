@@ -31,13 +31,21 @@ fn the_feeds_hear_who_the_gateway_is_once() {
 fn the_feeds_hear_hqs_time_once_it_is_sure_and_when_it_jumps() {
     let (mut one, at_start) = started(1, "s1");
     assert_eq!(told(&at_start), [], "a guess is not told");
-    let (signed, later) = (Timestamp(1_000_000_000), Timestamp(2_000_000_000));
-    let heard = one.handle(NOW, Input::Feeds(FromFeeds::HqTime(signed)));
-    assert_eq!(told(&heard), [ToFeeds::HqTime(signed)]);
-    let hours = NOW + Duration::from_hours(5);
+    let (early, late) = (Timestamp(1_000_000_000), Timestamp(2_000_000_000));
+    let heard = one.handle(NOW, Input::Feeds(FromFeeds::HqTime(early)));
+    assert_eq!(told(&heard), [], "what HQ signed once does not say what time it is");
+
+    let due = one.deadline(NOW);
+    _ = one.handle(due, Input::Tick);
+    _ = one.handle(due, Input::UplinkUp { hq: signer().described().key });
+    let welcome = Some(Welcome { online: signer().online().clone(), terminals: Vec::new() });
+    let hq_time = HqTime { chain: signer().described().chain, at: late };
+    let time = Some(signer().sign(&hq_time).into_signed());
+    let frame = FromHq { welcome, time, ..FromHq::default() };
+    let heard = one.handle(due, Input::UplinkFrame(wire::encode(&frame)));
+    assert_eq!(told(&heard), [ToFeeds::HqTime(late)]);
+    let hours = due + Duration::from_hours(5);
     assert!(told(&one.handle(hours, Input::Tick)).is_empty(), "it went on as it should");
-    let heard = one.handle(hours, Input::Feeds(FromFeeds::HqTime(later)));
-    assert_eq!(told(&heard), [ToFeeds::HqTime(later)]);
 }
 
 #[test]
