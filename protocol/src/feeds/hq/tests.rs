@@ -63,7 +63,7 @@ fn an_entry_counts_once_whoever_brings_it_and_is_acknowledged() {
     office.up(&till);
     office.up(&neighbour);
     let sale = till.writes("sales", b"{}");
-    let heard = office.gives(&till, &till, &[sale.clone()]);
+    let heard = office.gives(&till, &till, std::slice::from_ref(&sale));
     let signed = acks(&heard, &till);
     assert_eq!(signed.len(), 1);
     assert_eq!((signed[0].seq, signed[0].generation), (1, 1));
@@ -124,7 +124,7 @@ fn stock_is_counted_from_what_arrives() {
     let mut till = Till::new(&office, 1, "s1");
     office.up(&till);
     let moved = till.moves(&[("apple", -2_000), ("pear", -1_000)]);
-    office.gives(&till, &till, &[moved.clone()]);
+    office.gives(&till, &till, std::slice::from_ref(&moved));
     office.gives(&till, &till, &[moved]);
     let on_hand = |store: &str, item| {
         stock::on_hand(&office.disk, &name(store), item).map(|on_hand| on_hand.quantity)
@@ -140,9 +140,8 @@ fn a_release_is_wanted_from_when_it_is_on_disk_and_after_every_start() {
     let wanted = WantedRelease { release: release.clone(), at: office.wall };
     let outputs = office.append(Control { wanted: Some(wanted), ..Control::default() });
     let told = |outputs: &[Output]| -> Vec<u64> {
-        let wanted = outputs.iter().filter_map(|output| match output {
-            Output::Wanted(wanted) => Some(wanted.number),
-            _ => None,
+        let wanted = outputs.iter().filter_map(|output| {
+            if let Output::Wanted(wanted) = output { Some(wanted.number) } else { None }
         });
         wanted.collect()
     };

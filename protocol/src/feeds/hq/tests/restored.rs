@@ -1,5 +1,7 @@
 //! HQ restored from a backup: what it had said and taken since comes back from the stores.
 
+use std::slice::from_ref;
+
 use super::{
     shop::{Office, Till, asks, control, haves, signed_acks},
     *,
@@ -10,9 +12,8 @@ use crate::{
 };
 
 fn events(outputs: &[Output]) -> Vec<Event> {
-    let events = outputs.iter().filter_map(|output| match output {
-        Output::Event(event) => Some(event.clone()),
-        _ => None,
+    let events = outputs.iter().filter_map(|output| {
+        if let Output::Event(event) = output { Some(event.clone()) } else { None }
     });
     events.collect()
 }
@@ -43,9 +44,12 @@ fn a_new_generation_says_again_all_that_holds() {
     office.gives(&till, &till, &[sale]);
     office.end(&till, Some("sales")).unwrap();
     let (mut restored, outputs) = Office::on(office.backup(), 2);
-    let told = outputs.iter().filter_map(|output| match output {
-        Output::Wanted(wanted) => Some((wanted.generation, wanted.release.id)),
-        _ => None,
+    let told = outputs.iter().filter_map(|output| {
+        if let Output::Wanted(wanted) = output {
+            Some((wanted.generation, wanted.release.id))
+        } else {
+            None
+        }
     });
     assert_eq!(told.collect::<Vec<_>>(), [(2, shop::release().id)]);
 
@@ -81,7 +85,7 @@ fn what_a_lost_hq_had_said_comes_back() {
     assert_eq!(asks(&heard, &till), [Ask { feed, from: 3, upto: 4 }]);
     let entries = said[2..].iter().cloned().map(Into::into).collect();
     let online = vec![shop::signer(1).online().clone()];
-    let batch = Some(Batch { entries, online, ..Batch::default() });
+    let batch = Some(Batch { online, entries, ..Batch::default() });
     let heard = restored.hears(&till, &FeedFrame { batch, ..FeedFrame::default() });
     assert_eq!(schema(&restored.disk).unwrap().version, 2);
     assert_eq!(restored.own_feed().boot, Boot(2));
@@ -105,7 +109,7 @@ fn entries_of_a_schema_that_was_lost_wait_for_it() {
 
     let (mut restored, _) = Office::on(backup, 2);
     restored.up(&till);
-    restored.gives(&till, &till, &[sale.clone()]);
+    restored.gives(&till, &till, from_ref(&sale));
     assert_eq!(numbers(&restored), []);
     let online = vec![shop::signer(1).online().clone()];
     let batch = Batch { entries: vec![said[2].clone().into()], online, ..Batch::default() };
@@ -121,7 +125,7 @@ fn an_acknowledgement_holds_only_in_its_generation() {
     let backup = office.backup();
     office.up(&till);
     let sale = till.writes("sales", b"{}");
-    office.gives(&till, &till, &[sale.clone()]);
+    office.gives(&till, &till, from_ref(&sale));
 
     let (mut restored, _) = Office::on(backup, 2);
     restored.up(&till);
@@ -150,7 +154,7 @@ fn what_nobody_has_any_more_is_a_gap_that_is_recorded_and_gone_behind() {
 
     let (mut restored, _) = Office::on(backup, 2);
     restored.up(&till);
-    restored.gives(&till, &till, &[new.clone()]);
+    restored.gives(&till, &till, from_ref(&new));
     assert_eq!(numbers(&restored), [], "without HQ's word for what is missing it is not taken");
     let heard = restored.gives_behind(&till, &till, &[new], &[base]);
     let author = Author::terminal(till.key.peer_id());

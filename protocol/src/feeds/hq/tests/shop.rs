@@ -176,9 +176,8 @@ impl Office {
 }
 
 fn answer_in(outputs: &[Output]) -> Result<EntryId, AppendError> {
-    let answers = outputs.iter().find_map(|output| match output {
-        Output::Appended { answer, .. } => Some(answer.clone()),
-        _ => None,
+    let answers = outputs.iter().find_map(|output| {
+        if let Output::Appended { answer, .. } = output { Some(answer.clone()) } else { None }
     });
     answers.expect("an order is answered")
 }
@@ -261,9 +260,9 @@ impl Till {
 }
 
 fn frames<'a>(outputs: &'a [Output], till: &'a Till) -> impl Iterator<Item = FeedFrame> + 'a {
-    outputs.iter().filter_map(|output| match output {
-        Output::Send { link, frame } if *link == till.link => Some(FeedFrame::read(frame).unwrap()),
-        _ => None,
+    outputs.iter().filter_map(|output| {
+        let Output::Send { link, frame } = output else { return None };
+        (*link == till.link).then(|| FeedFrame::read(frame).unwrap())
     })
 }
 

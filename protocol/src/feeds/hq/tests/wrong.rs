@@ -1,5 +1,7 @@
 //! Terminals that do what they should not.
 
+use std::slice::from_ref;
+
 use super::{
     shop::{Office, Till, asks, entries, haves},
     *,
@@ -13,17 +15,15 @@ use crate::{
 };
 
 fn rejected(outputs: &[Output]) -> Vec<String> {
-    let why = outputs.iter().filter_map(|output| match output {
-        Output::Reject { why, .. } => Some(why.clone()),
-        _ => None,
+    let why = outputs.iter().filter_map(|output| {
+        if let Output::Reject { why, .. } = output { Some(why.clone()) } else { None }
     });
     why.collect()
 }
 
 fn events(outputs: &[Output]) -> Vec<Event> {
-    let events = outputs.iter().filter_map(|output| match output {
-        Output::Event(event) => Some(event.clone()),
-        _ => None,
+    let events = outputs.iter().filter_map(|output| {
+        if let Output::Event(event) = output { Some(event.clone()) } else { None }
     });
     events.collect()
 }
@@ -89,8 +89,8 @@ fn who_writes_one_number_twice_is_ended_at_what_hq_holds() {
     let mut twin = till.clone();
     office.up(&till);
     let (one, other) = (till.writes("sales", b"1"), twin.writes("sales", b"one"));
-    office.gives(&till, &till, &[one.clone()]);
-    let outputs = office.gives(&till, &till, &[other.clone()]);
+    office.gives(&till, &till, from_ref(&one));
+    let outputs = office.gives(&till, &till, from_ref(&other));
     let author = Author::terminal(till.key.peer_id());
     assert_eq!(events(&outputs), [Event::Forked(author)]);
     let end = ends(&office.disk).pop().unwrap();
