@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, thread, time::Duration};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use storemesh_sim::live::{
-    cashier::{Cashier, EntryName},
+    cashier::{Cashier, EntryName, Receipt},
     chain::STORE,
     stop,
 };
@@ -29,6 +29,16 @@ fn arrived(shop: &Shop, many: usize) -> Result<Vec<Value>> {
     })
 }
 
+/// Posts; a till that has just joined waits for HQ's schema first.
+fn sell(shop: &Shop, till: usize, topic: &str, (key, body): (&str, &str)) -> Result<EntryName> {
+    let mut cashier = Cashier::at(&shop.chain.terminals[till])?;
+    stop::until("a schema", AT_HQ_WITHIN, || {
+        let receipt = cashier.post(topic, key, body.as_bytes(), "disk")?;
+        let kept = (receipt.status != 503).then_some(receipt);
+        kept.map(Receipt::name).transpose()
+    })
+}
+
 fn names(lines: &[Value]) -> Result<BTreeSet<EntryName>> {
     let name = |line: &Value| Ok(serde_json::from_value(line.clone())?);
     lines.iter().map(name).collect()
@@ -38,26 +48,26 @@ fn names(lines: &[Value]) -> Result<BTreeSet<EntryName>> {
 fn a_sale_is_exported_once_also_over_restarts_of_hq_and_of_the_till() -> Result<()> {
     let mut shop = Shop::running(2)?;
     let mut sold = BTreeSet::new();
-    let sell = |shop: &Shop, till: usize, keys: std::ops::Range<u32>| -> Result<Vec<EntryName>> {
-        let mut cashier = Cashier::at(&shop.chain.terminals[till])?;
-        let sale = |key: u32| {
-            let body = format!("{{\"basket\": {key}, \"total\": 12.10}}");
-            cashier.sell("sales", &format!("{till}-{key}"), body.as_bytes(), "disk")
+    let sell_all =
+        |shop: &Shop, till: usize, keys: std::ops::Range<u32>| -> Result<Vec<EntryName>> {
+            let sale = |key: u32| {
+                let body = format!("{{\"basket\": {key}, \"total\": 12.10}}");
+                sell(shop, till, "sales", (&format!("{till}-{key}"), &body))
+            };
+            keys.map(sale).collect()
         };
-        keys.map(sale).collect()
-    };
-    sold.extend(sell(&shop, 0, 0..10)?);
-    sold.extend(sell(&shop, 1, 0..10)?);
+    sold.extend(sell_all(&shop, 0, 0..10)?);
+    sold.extend(sell_all(&shop, 1, 0..10)?);
     // Whoever does not know whether a sale was kept posts it again.
-    sold.extend(sell(&shop, 0, 0..10)?);
+    sold.extend(sell_all(&shop, 0, 0..10)?);
     let first = arrived(&shop, 20)?;
 
     shop.chain.hq.kill();
     // The store goes on without.
-    sold.extend(sell(&shop, 1, 10..20)?);
+    sold.extend(sell_all(&shop, 1, 10..20)?);
     shop.chain.terminals[1].kill();
     shop.chain.terminals[1].start()?;
-    sold.extend(sell(&shop, 1, 20..30)?);
+    sold.extend(sell_all(&shop, 1, 20..30)?);
     shop.chain.serve_again()?;
     let lines = arrived(&shop, 40)?;
     // What would come twice comes now.
@@ -77,10 +87,7 @@ fn a_sale_is_exported_once_also_over_restarts_of_hq_and_of_the_till() -> Result<
 #[test]
 fn stock_is_the_same_on_every_terminal_and_at_hq() -> Result<()> {
     let shop = Shop::running(3)?;
-    let post = |till: usize, key: &str, body: &str| -> Result<EntryName> {
-        let mut cashier = Cashier::at(&shop.chain.terminals[till])?;
-        cashier.sell("stock", key, body.as_bytes(), "disk")
-    };
+    let post = |till: usize, key: &str, body: &str| sell(&shop, till, "stock", (key, body));
     post(0, "in", r#"{"movements": [{"item": "apple", "quantity": 100}]}"#)?;
     for (till, key) in [(0, "a"), (1, "b"), (2, "c")] {
         post(till, key, r#"{"movements": [{"item": "apple", "quantity": -1.5}]}"#)?;
@@ -116,9 +123,9 @@ fn stock_is_the_same_on_every_terminal_and_at_hq() -> Result<()> {
 #[test]
 fn an_hq_restored_from_a_backup_gets_back_what_it_had_lost() -> Result<()> {
     let mut shop = Shop::running(2)?;
-    let mut cashier = Cashier::at(&shop.chain.terminals[0])?;
     let mut sold = BTreeSet::new();
-    sold.insert(cashier.sell("sales", "before", b"{}", "hq")?);
+    sold.insert(sell(&shop, 0, "sales", ("before", "{}"))?);
+    let mut cashier = Cashier::at(&shop.chain.terminals[0])?;
     arrived(&shop, 1)?;
     shop.chain.hq.stop()?;
     let (data, backup) = (shop.chain.hq.data(), shop.path("backup"));

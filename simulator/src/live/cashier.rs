@@ -40,6 +40,15 @@ pub struct EntryName {
     pub seq: u64,
 }
 
+impl Receipt {
+    /// The entry that was kept.
+    pub fn name(self) -> Result<EntryName> {
+        let Self { status, body } = self;
+        ensure!(status == 201, "a post was answered with {status}: {}", body.escape_ascii());
+        serde_json::from_slice(&body).context("reading an entry's name")
+    }
+}
+
 impl Cashier {
     pub fn at(terminal: &Terminal) -> Result<Self> {
         Self::open(&terminal.data().join("api.sock"))
@@ -66,9 +75,7 @@ impl Cashier {
 
     /// The same, which must be kept.
     pub fn sell(&mut self, topic: &str, key: &str, body: &[u8], ack: &str) -> Result<EntryName> {
-        let Receipt { status, body } = self.post(topic, key, body, ack)?;
-        ensure!(status == 201, "a post was answered with {status}: {}", body.escape_ascii());
-        serde_json::from_slice(&body).context("reading an entry's name")
+        self.post(topic, key, body, ack)?.name()
     }
 
     fn receipt(&mut self) -> Result<Receipt> {
