@@ -49,6 +49,10 @@ const LONG_ASKS_MAX: usize = 4;
 /// More entries than this are a backlog.
 const LONG: u64 = 256;
 
+/// Feeds that a side may tell of before it, or anybody, has given their first entry: a day's starts of a
+/// large store, and what it keeps of two years' stock.
+const UNBEGUN_MAX: usize = 8192;
+
 /// What a side should have, and what this machine wants.
 pub(crate) trait Policy<S> {
     /// Its certificate entitles it to the feed.
@@ -90,8 +94,12 @@ pub(crate) struct Exchange<S> {
     /// Feeds that somebody has further than we, since when that is known.
     lacking: BTreeMap<FeedNo, Instant>,
     asked: BTreeMap<FeedNo, Asked<S>>,
-    /// When it was last looked for whom to ask.
-    sought: Instant,
+    /// Something has changed since it was last looked for whom to ask.
+    look: bool,
+    /// What is expected from somebody else is asked for then.
+    look_at: Instant,
+    /// Feeds that nobody speaks of any more, if they have not begun.
+    orphans: Vec<FeedNo>,
 }
 
 #[derive(Debug)]
@@ -109,7 +117,9 @@ impl<S: Copy + Ord> Exchange<S> {
             sides: BTreeMap::new(),
             lacking: BTreeMap::new(),
             asked: BTreeMap::new(),
-            sought: Instant::default(),
+            look: false,
+            look_at: Instant::NEVER,
+            orphans: Vec::new(),
         }
     }
 
@@ -125,7 +135,9 @@ impl<S: Copy + Ord> Exchange<S> {
     }
 
     pub(crate) fn down(&mut self, side: S) {
-        self.sides.remove(&side);
+        let gone = self.sides.remove(&side);
+        self.orphans.extend(gone.into_iter().flat_map(|gone| gone.unbegun));
+        self.look = true;
         self.asked.retain(|_, asked| asked.of != side);
     }
 
@@ -143,6 +155,34 @@ impl<S: Copy + Ord> Exchange<S> {
         theirs.map_or(0, |theirs| theirs.last)
     }
 
+    /// The number of a feed that a side tells of; none where it has told of too many that nobody gives.
+    pub(crate) fn hear_of(
+        &mut self,
+        side: S,
+        feed: &FeedId,
+        ledger: &mut Ledger,
+    ) -> Option<FeedNo> {
+        if let Some(number) = ledger.number(feed) {
+            return Some(number);
+        }
+        let unbegun = &mut self.sides.get_mut(&side)?.unbegun;
+        if unbegun.len() >= UNBEGUN_MAX {
+            unbegun.retain(|number| ledger.feed(*number).last == 0);
+        }
+        (unbegun.len() < UNBEGUN_MAX).then(|| ledger.intern(feed))
+    }
+
+    /// What only sides that are gone have told of, and nobody has given, is not kept in mind.
+    pub(crate) fn forget_orphans(&mut self, ledger: &mut Ledger) {
+        for number in std::mem::take(&mut self.orphans) {
+            let told = self.sides.values().any(|side| side.theirs.contains_key(&number));
+            if !told && ledger.forget_unbegun(number) {
+                self.lacking.remove(&number);
+                self.asked.remove(&number);
+            }
+        }
+    }
+
     pub(crate) fn hear_have(
         &mut self,
         now: Instant,
@@ -155,11 +195,15 @@ impl<S: Copy + Ord> Exchange<S> {
         let Have { first, last, keep, acked, .. } = *have;
         heard.theirs.insert(number, Theirs { first, last, acked, keep });
         heard.confirm(number, last);
+        if ledger.feed(number).last == 0 {
+            heard.unbegun.insert(number);
+        }
         if acked < ledger.feed(number).acked_in(ledger.generation()) {
             heard.acks.insert(number);
         }
         if ledger.feed(number).last < last {
             self.lacking.entry(number).or_insert(now);
+            self.look = true;
         }
     }
 
@@ -201,6 +245,7 @@ impl<S: Copy + Ord> Exchange<S> {
             asked.until = now + PATIENCE;
             if asked.upto <= seq {
                 self.asked.remove(&number);
+                self.look = true;
             }
         }
     }
@@ -214,6 +259,7 @@ impl<S: Copy + Ord> Exchange<S> {
             let theirs = side.theirs.entry(number).or_default();
             theirs.last = theirs.last.max(seq);
             self.lacking.entry(number).or_insert(now);
+            self.look = true;
         }
     }
 
@@ -243,6 +289,7 @@ impl<S: Copy + Ord> Exchange<S> {
 
     /// What this machine wants has changed, or whom it serves: all is looked at again.
     pub(crate) fn rethink(&mut self, now: Instant, ledger: &Ledger, policy: &impl Policy<S>) {
+        self.look = true;
         for (side, state) in &mut self.sides {
             for (number, theirs) in &state.theirs {
                 if ledger.feed(*number).last < theirs.last {
@@ -267,6 +314,7 @@ impl<S: Copy + Ord> Exchange<S> {
     }
 
     fn rest(&mut self, now: Instant, side: S, number: FeedNo) {
+        self.look = true;
         self.asked.retain(|feed, asked| *feed != number || asked.of != side);
         if let Some(side) = self.sides.get_mut(&side) {
             side.resting.insert(number, now + REST);
@@ -277,9 +325,6 @@ impl<S: Copy + Ord> Exchange<S> {
     pub(crate) fn deadline(&self) -> Instant {
         let sides = self.sides.values().map(Side::deadline);
         let asked = self.asked.values().map(|asked| asked.until);
-        let unasked = self.lacking.iter().filter(|(number, _)| !self.asked.contains_key(number));
-        // Who was looked for then and not found comes with an answer, or when somebody has rested.
-        let expected = unasked.map(|(_, since)| *since + PUSH_WAIT).filter(|at| self.sought < *at);
-        sides.chain(asked).chain(expected).fold(Instant::NEVER, Instant::min)
+        sides.chain(asked).fold(self.look_at, Instant::min)
     }
 }

@@ -21,14 +21,19 @@ impl<S: Copy + Ord> Exchange<S> {
         ledger: &Ledger,
         policy: &impl Policy<S>,
     ) -> Vec<(S, Ask)> {
-        self.sought = now;
         let late = self.asked.iter().filter(|(_, asked)| asked.until <= now);
         let late: Vec<(FeedNo, S)> = late.map(|(number, asked)| (*number, asked.of)).collect();
         for (number, side) in late {
             self.rest(now, side, number);
         }
         for side in self.sides.values_mut() {
+            let resting = side.resting.len();
             side.resting.retain(|_, until| now < *until);
+            self.look |= side.resting.len() < resting;
+        }
+        // Feeds that lack something may be thousands, and batches come every millisecond.
+        if !std::mem::take(&mut self.look) && now < self.look_at {
+            return Vec::new();
         }
         let mut turns = Vec::new();
         self.lacking.retain(|number, _| {
@@ -47,10 +52,15 @@ impl<S: Copy + Ord> Exchange<S> {
             true
         });
         turns.sort_unstable();
-        turns
+        let asks = turns
             .into_iter()
             .filter_map(|(_, _, number)| self.ask(now, number, ledger, policy))
-            .collect()
+            .collect();
+        let unasked = self.lacking.iter().filter(|(number, _)| !self.asked.contains_key(number));
+        // Who was looked for now and not found comes with an answer, or when somebody has rested.
+        let expected = unasked.map(|(_, since)| *since + PUSH_WAIT).filter(|at| now < *at);
+        self.look_at = expected.fold(Instant::NEVER, Instant::min);
+        asks
     }
 
     fn ask(

@@ -11,6 +11,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Side {
     pub(super) theirs: BTreeMap<FeedNo, Theirs>,
+    /// Those of `theirs` of which nothing was here when they were told of.
+    pub(super) unbegun: BTreeSet<FeedNo>,
     /// See [`Side::position`].
     pub(super) sent: BTreeMap<FeedNo, u64>,
     /// What it asked for, up to where.
@@ -37,6 +39,7 @@ impl Side {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             theirs: BTreeMap::new(),
+            unbegun: BTreeSet::new(),
             sent: BTreeMap::new(),
             owed: BTreeMap::new(),
             push: BTreeSet::new(),

@@ -82,7 +82,7 @@ impl Desk {
 
     /// `side` says that it has the feed so far.
     fn hear(&mut self, now: Instant, side: u8, feed: &FeedId, last: u64) {
-        let number = self.ledger.intern(feed).expect("one feed");
+        let number = self.exchange.hear_of(side, feed, &mut self.ledger).expect("one feed");
         let have = Have { feed: feed.clone(), first: 1, last, keep: false, acked: 0 };
         self.exchange.hear_have(now, side, number, &have, &self.ledger);
     }
@@ -273,4 +273,22 @@ fn a_feed_without_end_is_none() {
         let bytes = FeedFrame { have, ..FeedFrame::default() }.write(Over::Lan);
         assert!(FeedFrame::read(&bytes).is_err(), "{last} {acked}");
     }
+}
+
+#[test]
+fn a_side_that_tells_of_feeds_without_end_uses_up_its_own_room_and_is_forgotten_with_it() {
+    let mut desk = Desk::new(Plain::default());
+    let mut victim = Pen::of(0, "sales");
+    let made_up = |n: usize| FeedId { boot: Boot(1_000 + n as u64), ..Pen::of(0, "sales").feed() };
+    for n in 0..UNBEGUN_MAX {
+        desk.hear(START, 1, &made_up(n), 9);
+    }
+    let one_more = made_up(UNBEGUN_MAX);
+    assert_eq!(desk.exchange.hear_of(1, &one_more, &mut desk.ledger), None);
+    assert!(desk.exchange.hear_of(2, &victim.feed(), &mut desk.ledger).is_some());
+    desk.write(&mut victim, b"a sale");
+    desk.exchange.down(1);
+    desk.exchange.forget_orphans(&mut desk.ledger);
+    assert_eq!(desk.ledger.feeds().count(), 1, "the one that has begun");
+    assert_eq!(desk.exchange.deadline(), START, "what is left is to tell of it");
 }

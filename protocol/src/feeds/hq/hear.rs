@@ -138,8 +138,8 @@ impl HqFeeds {
         if feed.author == self.author {
             self.told_of_own(have, outputs);
         }
-        let Some(number) = self.ledger.intern(feed) else { return };
         let Some(exchange) = self.exchanges.get_mut(&member.store) else { return };
+        let Some(number) = exchange.hear_of(link, feed, &mut self.ledger) else { return };
         exchange.hear_have(now, link, number, have, &self.ledger);
     }
 

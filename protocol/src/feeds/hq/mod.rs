@@ -224,6 +224,7 @@ impl HqFeeds {
         let Some(Member { store, .. }) = self.reach.links.remove(&link) else { return };
         let Some(exchange) = self.exchanges.get_mut(&store) else { return };
         exchange.down(link);
+        exchange.forget_orphans(&mut self.ledger);
         if exchange.sides().next().is_none() {
             self.exchanges.remove(&store);
         }

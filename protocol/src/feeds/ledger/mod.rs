@@ -47,9 +47,6 @@ pub(crate) const FORKS: &str = "forks.1";
 /// Feeds of one author that are kept in mind: a start a day on five topics for two years.
 const FEEDS_PER_AUTHOR_MAX: usize = 4096;
 
-/// Feeds that others speak of and nobody has given yet.
-const UNBEGUN_MAX: usize = 8192;
-
 /// So precisely is it known how old an entry is.
 const MARK_EVERY: Duration = Duration::from_hours(6);
 

@@ -4,9 +4,7 @@ use std::{cell::Cell, collections::BTreeMap};
 
 use storemesh_keys::{Authored, PeerId, Verified};
 
-use super::{
-    ENTRIES, FEEDS_PER_AUTHOR_MAX, FORKS, Feed, FeedNo, Keeps, Ledger, UNBEGUN_MAX, judge::Verdict,
-};
+use super::{ENTRIES, FEEDS_PER_AUTHOR_MAX, FORKS, Feed, FeedNo, Keeps, Ledger, judge::Verdict};
 use crate::{
     feeds::{
         Ack, After, Author, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header, HeaderHash,
@@ -205,8 +203,12 @@ impl Ledger {
         let (header, id) = (proven.header(), proven.header().feed());
         let number = match self.number(&id) {
             Some(number) => number,
-            None => self.begin(&id)?,
+            None => self.begin(&id),
         };
+        let others = || self.of(id.author).filter(|(_, feed)| feed.last > 0);
+        if self.feed(number).last == 0 && others().count() >= FEEDS_PER_AUTHOR_MAX {
+            return Err(Refused::TooManyFeeds);
+        }
         let feed = self.feed(number);
         if header.seq <= feed.last {
             return match self.hash_at(storage, number, header.seq) {
@@ -229,22 +231,20 @@ impl Ledger {
         Ok(Place { number, behind: true })
     }
 
-    /// The number of a feed that somebody speaks of; none when there are too many.
-    pub(crate) fn intern(&mut self, id: &FeedId) -> Option<FeedNo> {
-        if let Some(number) = self.number(id) {
-            return Some(number);
-        }
-        let unbegun = self.feeds.values().rev().take(UNBEGUN_MAX).filter(|feed| feed.last == 0);
-        if unbegun.count() == UNBEGUN_MAX {
-            return None;
-        }
-        self.begin(id).ok()
+    /// The number of a feed that somebody speaks of; how many those may be is the exchange's to say.
+    pub(crate) fn intern(&mut self, id: &FeedId) -> FeedNo {
+        self.number(id).unwrap_or_else(|| self.begin(id))
     }
 
-    fn begin(&mut self, id: &FeedId) -> Result<FeedNo, Refused> {
-        if self.of(id.author).count() >= FEEDS_PER_AUTHOR_MAX {
-            return Err(Refused::TooManyFeeds);
-        }
+    /// Nobody has ever given an entry of the feed, and nobody speaks of it any more; whether that is so.
+    pub(crate) fn forget_unbegun(&mut self, number: FeedNo) -> bool {
+        let unbegun = self.feeds.get(&number).filter(|feed| feed.last == 0);
+        let Some(id) = unbegun.map(|feed| feed.id.clone()) else { return false };
+        self.forget(&id);
+        true
+    }
+
+    fn begin(&mut self, id: &FeedId) -> FeedNo {
         let number = self.next;
         self.next = FeedNo(number.0 + 1);
         let (id, certificates) = (id.clone(), Vec::new());
@@ -252,7 +252,7 @@ impl Ledger {
         let marks = Vec::new();
         let feed = Feed { id, first: 1, last: 0, hash: None, acked: None, certificates, marks };
         self.feeds.insert(number, feed);
-        Ok(number)
+        number
     }
 
     /// Whether the first entry of a boot follows the entry that it names, where that one is here.

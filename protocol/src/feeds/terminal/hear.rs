@@ -164,7 +164,8 @@ impl TerminalFeeds {
 
     /// The number of a feed that somebody tells of, if it is for this terminal.
     fn heard_of(&mut self, from: Source, feed: &FeedId) -> Option<FeedNo> {
-        if self.roles.may_have(from, feed) { self.ledger.intern(feed) } else { None }
+        let ours = self.roles.may_have(from, feed);
+        ours.then(|| self.exchange.hear_of(from, feed, &mut self.ledger)).flatten()
     }
 
     /// HQ's word is passed on to those whom it concerns.

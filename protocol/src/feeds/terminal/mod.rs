@@ -168,6 +168,7 @@ impl TerminalFeeds {
         for input in inputs {
             self.route(now, storage, input, &mut outputs);
         }
+        self.exchange.forget_orphans(&mut self.ledger);
         self.trim(now, storage);
         if std::mem::take(&mut self.rethink) {
             self.exchange.rethink(now, &self.ledger, &self.roles);

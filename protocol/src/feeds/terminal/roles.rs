@@ -132,8 +132,10 @@ impl Policy<Source> for Roles {
                 Source::Hq | Source::Neighbour(_) => expected(whole, self.has_gateway()),
             };
         }
-        // What HQ has acknowledged need not be brought to it.
-        let unacked = feed.last.max(theirs.acked) + 1;
+        // What HQ has acknowledged need not be brought to it; but a terminal whose disk was put back goes
+        // on from where it is, since it would drop what it still has of its own.
+        let goes_on = self.is_own(&feed.id) && feed.first <= feed.last;
+        let unacked = if goes_on { whole } else { feed.last.max(theirs.acked) + 1 };
         let author_is_near = self.neighbours.contains(&feed.id.author.peer());
         if side == Source::Hq || theirs.last < unacked {
             Wants::No

@@ -6,7 +6,7 @@
 //! - Nobody keeps an entry of an honest terminal that it did not write, and nobody writes two with one
 //!   number.
 //! - HQ has each entry once, those of a feed in order, each one that a till posted, and each post once.
-//! - An entry is dropped only when HQ has it; by its author, after the retention.
+//! - An entry is dropped only when HQ has had it; by its author, when it has had it for the retention.
 //!
 //! A disk that was put back, lied or was copied may have forgotten what it answered ([`super::disks`]); an
 //! entry that was on no other is excused then.
@@ -102,7 +102,10 @@ impl World {
     fn promise(&mut self, t: usize, id: EntryId, level: AckLevel) {
         let at_hq = self.books.was_at_hq.contains(&id);
         let held = self.books.held.get(&id);
-        let elsewhere = held.is_some_and(|held| held.iter().any(|other| *other != t));
+        // A box that lies may say that it has it: nobody's word is better than its disk.
+        let store = &self.stores[self.hosts[t].store];
+        let liar = store.terminals.iter().any(|other| self.hosts[*other].feeds.hostile);
+        let elsewhere = liar || held.is_some_and(|held| held.iter().any(|other| *other != t));
         let kept = match level {
             AckLevel::Disk => self.hosts[t].feeds.shelf.has(&id) || at_hq,
             AckLevel::Neighbour => elsewhere || at_hq,
@@ -162,14 +165,17 @@ impl World {
     }
 
     fn drops(&mut self, t: usize, me: PeerId, id: &EntryId) {
-        let Some(since) = self.books.at_hq.get(id).copied() else {
-            self.break_rule(t, format!("drops {id:?}, which HQ has not"));
+        if !self.books.was_at_hq.contains(id) {
+            self.break_rule(t, format!("drops {id:?}, which HQ never had"));
+        }
+        if id.feed.author.peer() != me {
             return;
-        };
+        }
+        let since = self.books.at_hq.get(id).copied();
+        let age = since.map(|since| self.now().saturating_sub(since));
         let retention = self.books.retention.unwrap_or(RETENTION);
-        let age = self.now().saturating_sub(since);
-        if id.feed.author.peer() == me && age < retention {
-            self.break_rule(t, format!("drops {id:?} {age:?} after HQ has it"));
+        if age.is_none_or(|age| age < retention) {
+            self.break_rule(t, format!("drops its own {id:?}: at HQ since {age:?}"));
         }
     }
 

@@ -68,6 +68,7 @@ impl World {
                 let from = self.source_of(other);
                 if let Some(program) = &mut self.hosts[t].feeds.program {
                     program.sides.insert(from, id);
+                    program.told.remove(&from);
                 }
                 self.push_feeds(t, terminal::Input::Up(from));
             }
