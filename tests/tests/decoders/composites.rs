@@ -34,13 +34,13 @@ const HOSTILE: u8 = 4;
 const MEMORY_MAX: usize = 4 << 20;
 const LINES_MAX: usize = 64;
 
-fn line(letter: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn line(letter: u8, bytes: &[u8]) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).unwrap();
     [&[letter][..], &length.to_be_bytes(), bytes].concat()
 }
 
 /// What does not divide into lines ends the script.
-fn lines(mut input: &[u8]) -> Vec<(u8, &[u8])> {
+pub(crate) fn lines(mut input: &[u8]) -> Vec<(u8, &[u8])> {
     let mut lines = Vec::new();
     while let Some((&[letter, high, low], rest)) = input.split_first_chunk() {
         let length = usize::from(u16::from_be_bytes([high, low])).min(rest.len());

@@ -13,6 +13,7 @@
 mod chain;
 mod composites;
 mod content;
+mod feeds;
 mod keys;
 mod streams;
 mod wire;

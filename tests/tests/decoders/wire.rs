@@ -149,7 +149,7 @@ pub(crate) fn from_hq_frames() -> Vec<FromHq> {
 }
 
 /// What is accepted is the same after being written and read again.
-fn again<T>(input: &[u8]) -> String
+pub(crate) fn again<T>(input: &[u8]) -> String
 where
     T: minicbor::Encode<()> + for<'a> minicbor::Decode<'a, ()> + PartialEq + std::fmt::Debug,
 {
@@ -158,19 +158,21 @@ where
         Ok(frame) => {
             let encoded = encode(&frame);
             assert_eq!(decode::<T>(&encoded).as_ref(), Ok(&frame));
-            // Which parts it has, not what they say: no hash is a word with other letters than `a` to `f`.
-            let said = format!("{frame:?}");
-            let words = said.split(|c: char| !c.is_ascii_alphanumeric());
-            let is_name = |word: &&str| {
-                word.chars().all(|c| c.is_ascii_alphabetic()) && word.contains(|c| 'f' < c)
-            };
-            let shape = words.filter(is_name).take(40).collect::<Vec<_>>().concat();
-            format!("read {shape}")
+            format!("read {}", shape(&frame))
         }
     }
 }
 
-fn try_out(
+/// Which parts it has, not what they say: no hash is a word with other letters than `a` to `f`.
+pub(crate) fn shape(frame: &impl std::fmt::Debug) -> String {
+    let said = format!("{frame:?}");
+    let words = said.split(|c: char| !c.is_ascii_alphanumeric());
+    let is_name =
+        |word: &&str| word.chars().all(|c| c.is_ascii_alphabetic()) && word.contains(|c| 'f' < c);
+    words.filter(is_name).take(40).collect::<Vec<_>>().concat()
+}
+
+pub(crate) fn try_out(
     name: &'static str,
     seeds: Vec<Vec<u8>>,
     memory_max: fn(usize) -> usize,
