@@ -187,7 +187,7 @@ impl FeedFrame {
             ("forks", length(self.forks.as_ref()), FORKS_MAX),
             ("clones", length(self.clones.as_ref()), FORKS_MAX),
             ("entries", of(|batch| batch.entries.len()), BATCH_MAX),
-            ("bases", of(|batch| batch.bases.len()), BATCH_MAX),
+            ("bases", of(|batch| batch.bases.len()), VOUCHERS_MAX),
             ("certificates", of(|batch| batch.certificates.len()), 2 * VOUCHERS_MAX),
             ("keys", of(|batch| batch.online.len()), 2 * VOUCHERS_MAX),
         ];

@@ -57,6 +57,8 @@ const UNBEGUN_MAX: usize = 8192;
 pub(crate) trait Policy<S> {
     /// Its certificate entitles it to the feed.
     fn may_have(&self, side: S, feed: &FeedId) -> bool;
+    /// What of the feed it has for certain, before it says so itself.
+    fn has(&self, side: S, feed: &Feed) -> u64;
     /// It is to know how far the feed is here.
     fn tells(&self, side: S, feed: &Feed) -> bool;
     /// It should have what is new at once, and from here.
@@ -130,6 +132,10 @@ impl<S: Copy + Ord> Exchange<S> {
             if feed.last > 0 && policy.may_have(side, &feed.id) && policy.tells(side, feed) {
                 new.untold.insert(number);
             }
+            let has = policy.has(side, feed);
+            if has > 0 {
+                new.sent.insert(number, has);
+            }
         }
         self.sides.insert(side, new);
     }
@@ -167,7 +173,7 @@ impl<S: Copy + Ord> Exchange<S> {
         }
         let unbegun = &mut self.sides.get_mut(&side)?.unbegun;
         if unbegun.len() >= UNBEGUN_MAX {
-            unbegun.retain(|number| ledger.feed(*number).last == 0);
+            unbegun.retain(|number| ledger.is_unbegun(*number));
         }
         (unbegun.len() < UNBEGUN_MAX).then(|| ledger.intern(feed))
     }
@@ -215,13 +221,17 @@ impl<S: Copy + Ord> Exchange<S> {
         upto: u64,
         ledger: &Ledger,
     ) {
+        let sides: Vec<Theirs> = self.told_of(number).collect();
         let Some(asker) = self.sides.get_mut(&side) else { return };
         let feed = ledger.feed(number);
         let base = feed.acked.is_some_and(|acked| acked.seq + 1 >= feed.first);
-        if feed.last < from || (from < feed.first && !base) {
+        let elsewhere = sides.iter().any(|theirs| is_longer(theirs, feed));
+        if feed.last < from || (from < feed.first && (!base || elsewhere)) {
             asker.lacks.push(feed.id.clone());
             return;
         }
+        // What it knows of us may be as old as its question.
+        asker.untold.insert(number);
         asker.rewind(number, from.saturating_sub(1));
         asker.owed.insert(number, upto.min(feed.last));
     }
@@ -231,6 +241,7 @@ impl<S: Copy + Ord> Exchange<S> {
         self.rest(now, side, number);
         if let Some(heard) = self.sides.get_mut(&side) {
             heard.theirs.remove(&number);
+            heard.unbegun.remove(&number);
         }
     }
 
@@ -313,6 +324,37 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
+    /// HQ speaks in a new generation: what anybody had heard it acknowledge does not hold.
+    pub(crate) fn forget_acks(&mut self) {
+        for state in self.sides.values_mut() {
+            for theirs in state.theirs.values_mut() {
+                theirs.acked = 0;
+            }
+            state.untold.extend(state.sent.keys());
+        }
+    }
+
+    /// Whether a side has the feed from further back than this machine, and all that this machine has.
+    pub(crate) fn is_longer_elsewhere(&self, number: FeedNo, feed: &Feed) -> bool {
+        self.told_of(number).any(|theirs| is_longer(&theirs, feed))
+    }
+
+    fn told_of(&self, number: FeedNo) -> impl Iterator<Item = Theirs> {
+        self.sides.values().filter_map(move |side| side.theirs.get(&number).copied())
+    }
+
+    /// What is here of the feed is gone, to be asked for from further back.
+    pub(crate) fn dropped(&mut self, now: Instant, number: FeedNo) {
+        self.look = true;
+        self.asked.remove(&number);
+        self.lacking.insert(number, now);
+        for side in self.sides.values_mut() {
+            side.owed.remove(&number);
+            side.push.remove(&number);
+            side.resting.remove(&number);
+        }
+    }
+
     fn rest(&mut self, now: Instant, side: S, number: FeedNo) {
         self.look = true;
         self.asked.retain(|feed, asked| *feed != number || asked.of != side);
@@ -327,4 +369,9 @@ impl<S: Copy + Ord> Exchange<S> {
         let asked = self.asked.values().map(|asked| asked.until);
         sides.chain(asked).fold(self.look_at, Instant::min)
     }
+}
+
+/// Whether somebody has the feed from further back, and all that is here.
+fn is_longer(theirs: &Theirs, feed: &Feed) -> bool {
+    theirs.first > 0 && theirs.first < feed.first && feed.last <= theirs.last
 }

@@ -144,6 +144,7 @@ impl Filling {
         self.bytes >= BATCH_BYTES
             || self.batch.entries.len() >= BATCH_MAX
             || self.batch.certificates.len() + self.batch.online.len() >= VOUCHERS_MAX
+            || self.batch.bases.len() >= VOUCHERS_MAX
     }
 
     /// The entries of a feed that follow what the side has, to `upto` at most; whether all went in.

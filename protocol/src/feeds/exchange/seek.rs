@@ -7,7 +7,7 @@ use super::{ASKS_MAX, Asked, Exchange, LONG, LONG_ASKS_MAX, PATIENCE, PUSH_WAIT,
 use crate::{
     Instant,
     feeds::{
-        CONTROL,
+        CONTROL, EntryId,
         ledger::{FeedNo, Ledger},
     },
     wire::feeds::Ask,
@@ -71,6 +71,11 @@ impl<S: Copy + Ord> Exchange<S> {
         policy: &impl Policy<S>,
     ) -> Option<(S, Ask)> {
         let feed = ledger.feed(number);
+        // It would not be taken.
+        if !ledger.believes(&EntryId { feed: feed.id.clone(), seq: feed.last + 1 }) {
+            self.lacking.remove(&number);
+            return None;
+        }
         let since = *self.lacking.get(&number)?;
         let mut best: Option<(usize, S, u64, u64, bool)> = None;
         let mut wanted = false;

@@ -28,6 +28,10 @@ impl Policy<u8> for Plain {
         true
     }
 
+    fn has(&self, _: u8, _: &Feed) -> u64 {
+        0
+    }
+
     fn tells(&self, _: u8, _: &Feed) -> bool {
         true
     }

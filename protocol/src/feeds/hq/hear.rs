@@ -172,7 +172,8 @@ impl HqFeeds {
             self.ledger.vouch_online(storage, online);
         }
         let mut bases = BTreeMap::new();
-        for base in batch.bases.iter().filter_map(|base| self.verify_ack(base)) {
+        let told = if batch.entries.is_empty() { &[][..] } else { &batch.bases };
+        for base in told.iter().filter_map(|base| self.verify_ack(base)) {
             bases.insert(base.feed.clone(), base);
         }
         for bytes in &batch.entries {

@@ -99,8 +99,13 @@ impl Policy<LinkId> for Reach {
             Scope::Chain => feed.author == self.hq,
             Scope::Region(_) => false,
             Scope::Store(store) => *store == member.store,
-            Scope::Terminal(peer) => self.home(peer) == Some(&member.store),
+            // One that HQ has not heard of yet may be that store's.
+            Scope::Terminal(peer) => self.home(peer).is_none_or(|home| *home == member.store),
         }
+    }
+
+    fn has(&self, _: LinkId, _: &Feed) -> u64 {
+        0
     }
 
     /// What is acknowledged is told by that; a side that has more says so, and hears it then.

@@ -45,7 +45,7 @@ pub(crate) const ONLINE: &str = "online.1";
 pub(crate) const FORKS: &str = "forks.1";
 
 /// Feeds of one author that are kept in mind: a start a day on five topics for two years.
-const FEEDS_PER_AUTHOR_MAX: usize = 4096;
+const FEEDS_PER_AUTHOR_MAX: usize = 65_536;
 
 /// So precisely is it known how old an entry is.
 const MARK_EVERY: Duration = Duration::from_hours(6);
@@ -219,6 +219,18 @@ impl Ledger {
         self.ends.iter().filter(|end| end.author == author).cloned().collect()
     }
 
+    /// Of an author that has written two entries with one number, only what counts by HQ's word is taken.
+    pub(crate) fn believes(&self, entry: &EntryId) -> bool {
+        let author = entry.feed.author;
+        let ended = || self.ends.iter().any(|end| end.author == author);
+        !self.forked.contains(&author) || (ended() && self.counts(entry))
+    }
+
+    /// Nobody has given an entry of it.
+    pub(crate) fn is_unbegun(&self, number: FeedNo) -> bool {
+        self.feeds.get(&number).is_some_and(|feed| feed.last == 0)
+    }
+
     pub(crate) fn is_forked(&self, author: &Author) -> bool {
         self.forked.contains(author)
     }
@@ -245,7 +257,12 @@ impl Ledger {
         }
         let feed = self.feeds.get_mut(&number).expect("looked up above");
         let (seq, at) = (ack.seq, ack.at);
-        if feed.marks.last().is_none_or(|mark| mark.at.plus(MARK_EVERY) <= at) {
+        // How old it is in a generation that HQ has lost says nothing.
+        if feed.acked.is_some_and(|known| known.generation < ack.generation) {
+            feed.marks.clear();
+        }
+        let due = feed.marks.last().is_none_or(|mark| mark.at.plus(MARK_EVERY) <= at);
+        if due && self.keeps == Keeps::WhatHqLacks {
             feed.marks.push(Mark { seq, at });
         }
         feed.acked = Some(Acked { generation: ack.generation, seq: ack.seq, at: ack.at });

@@ -127,6 +127,15 @@ impl Ledger {
         self.dirty.insert(number);
     }
 
+    /// Drops all of the feed, to take it again from its first entry.
+    pub(crate) fn drop_all(&mut self, storage: &mut dyn Storage, number: FeedNo) {
+        let last = self.feed(number).last;
+        while self.trim(storage, number, last) == TRIM_MAX {}
+        let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");
+        (feed.first, feed.last, feed.hash) = (1, 0, None);
+        self.dirty.insert(number);
+    }
+
     /// Drops at most [`TRIM_MAX`] entries up to `upto`; how many went.
     pub(crate) fn trim(&mut self, storage: &mut dyn Storage, number: FeedNo, upto: u64) -> u64 {
         let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");

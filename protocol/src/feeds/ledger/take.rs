@@ -8,11 +8,14 @@ use super::{ENTRIES, FEEDS_PER_AUTHOR_MAX, FORKS, Feed, FeedNo, Keeps, Ledger, j
 use crate::{
     feeds::{
         Ack, After, Author, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header, HeaderHash,
-        Storage, Topic,
+        STOCK, Storage, Topic,
         entry::Proven,
-        storage::{put, row},
+        storage::{Read, put, row, rows},
     },
-    wire::{self, DecodeError, feeds::Fork},
+    wire::{
+        self, DecodeError,
+        feeds::{FORKS_MAX, Fork},
+    },
 };
 
 /// An entry that is kept from now on.
@@ -110,7 +113,7 @@ impl Ledger {
             if !is_ours(header) {
                 return stop(Refused::OutOfScope);
             }
-            if self.forked.contains(&header.author) {
+            if !self.believes(&EntryId { feed: header.feed(), seq: header.seq }) {
                 return stop(Refused::AuthorForked);
             }
             if self.is_kept(storage, header, bytes) {
@@ -138,6 +141,7 @@ impl Ledger {
     fn forget(&mut self, id: &FeedId) {
         if let Some(number) = self.numbers.remove(id) {
             self.feeds.remove(&number);
+            self.dirty.remove(&number);
         }
     }
 
@@ -183,6 +187,10 @@ impl Ledger {
     fn stands_in(&self, base: &Verified<Ack>, header: &Header, feed: &Feed) -> bool {
         let next = base.seq + 1 == header.seq && Some(base.hash) == header.previous;
         // What was trimmed before HQ was restored from a backup is lost to it: it goes on behind the gap.
+        // What stock is on hand is counted from every entry: there nothing may be left out.
+        if self.keeps == Keeps::WhatHqLacks && header.topic.name.as_str() == STOCK {
+            return false;
+        }
         let lost = base.generation < self.generation && header.seq <= base.seq + 1;
         let empty = feed.last < feed.first;
         match self.keeps {
@@ -238,7 +246,7 @@ impl Ledger {
 
     /// Nobody has ever given an entry of the feed, and nobody speaks of it any more; whether that is so.
     pub(crate) fn forget_unbegun(&mut self, number: FeedNo) -> bool {
-        let unbegun = self.feeds.get(&number).filter(|feed| feed.last == 0);
+        let unbegun = self.feeds.get(&number).filter(|feed| feed.last == 0 && feed.acked.is_none());
         let Some(id) = unbegun.map(|feed| feed.id.clone()) else { return false };
         self.forget(&id);
         true
@@ -314,6 +322,11 @@ impl Ledger {
         let fork = Fork { one: kept.header, other: proven.signed().clone() };
         self.note_fork(storage, header.author, &fork);
         Refused::Forked(number)
+    }
+
+    /// All proofs, as many as one frame shows.
+    pub(crate) fn forks(storage: &dyn Read) -> Vec<Fork> {
+        rows(storage, FORKS, b"").into_iter().map(|(_, fork)| fork).take(FORKS_MAX).collect()
     }
 
     /// The proof that ended an author.

@@ -55,6 +55,7 @@ impl TerminalFeeds {
         if let Some(Clones { author, settled, .. }) = control.clones {
             let peer = author.peer();
             self.boots.remove(&peer);
+            self.evidence.open.remove(&author);
             outputs.push(Output::Tell(if settled {
                 FromFeeds::LetIn(peer)
             } else {
@@ -82,6 +83,7 @@ impl TerminalFeeds {
         self.roles.generation = generation;
         // What the lost HQ had acknowledged is offered again.
         self.exchange.forget(crate::terminal::Source::Hq);
+        self.exchange.forget_acks();
         self.rethink = true;
         if !first {
             outputs.push(Output::Event(Event::Generation(generation)));
@@ -98,7 +100,7 @@ impl TerminalFeeds {
         if let (true, Some(other)) = (boots.contains(&boot), newest) {
             let author = crate::feeds::Author::terminal(peer);
             let boots = [boot, other];
-            self.evidence.clones.push(Cloned { author, boots });
+            self.evidence.seen(Cloned { author, boots });
             outputs.push(Output::Event(Event::Cloned { author, boots }));
             outputs.push(Output::Tell(FromFeeds::KeepOut(peer)));
             return;

@@ -60,6 +60,7 @@ impl TerminalFeeds {
         for have in frame.have.into_iter().flatten() {
             if let Some(number) = self.heard_of(from, &have.feed) {
                 self.exchange.hear_have(now, from, number, &have, &self.ledger);
+                self.look_back = true;
             }
         }
         for Ask { feed, from: first, upto } in frame.ask.into_iter().flatten() {
@@ -80,6 +81,10 @@ impl TerminalFeeds {
                 self.evidence.forks.push(fork);
             }
         }
+        // Whether it is so HQ says; until then it is passed on.
+        for cloned in frame.clones.into_iter().flatten() {
+            self.evidence.seen(cloned);
+        }
     }
 
     fn batch(
@@ -97,7 +102,8 @@ impl TerminalFeeds {
             self.ledger.vouch_online(storage, online);
         }
         let mut bases = BTreeMap::new();
-        for base in &batch.bases {
+        let bases_used = if batch.entries.is_empty() { &[][..] } else { &batch.bases };
+        for base in bases_used {
             if let Ok(base) = self.verify_ack(base) {
                 bases.insert(base.feed.clone(), base);
             }

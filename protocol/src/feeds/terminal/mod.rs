@@ -72,8 +72,20 @@ pub struct Setup {
 /// What a terminal should not have done, to be shown to everybody.
 #[derive(Debug, Default)]
 struct Evidence {
+    /// To be shown to all who are here.
     forks: Vec<Fork>,
     clones: Vec<Cloned>,
+    /// Clones of which HQ has not said anything yet: shown to whoever comes.
+    open: BTreeMap<Author, Cloned>,
+}
+
+impl Evidence {
+    /// A clone that HQ has not spoken of; told on once.
+    fn seen(&mut self, cloned: Cloned) {
+        if self.open.len() < FORKS_MAX && self.open.insert(cloned.author, cloned).is_none() {
+            self.clones.push(cloned);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -98,6 +110,8 @@ pub struct TerminalFeeds {
     trim_at: Instant,
     /// What is wanted or owed has changed in this batch.
     rethink: bool,
+    /// Somebody may have more of a feed than was taken here.
+    look_back: bool,
 }
 
 impl TerminalFeeds {
@@ -133,6 +147,7 @@ impl TerminalFeeds {
             evidence: Evidence::default(),
             trim_at: now + TRIM_EVERY,
             rethink: false,
+            look_back: false,
         };
         feeds.ledger.vouch(storage, &setup.certificate);
         let mut outputs = Vec::new();
@@ -170,8 +185,12 @@ impl TerminalFeeds {
         }
         self.exchange.forget_orphans(&mut self.ledger);
         self.trim(now, storage);
+        if std::mem::take(&mut self.look_back) {
+            self.take_anew(now, storage);
+        }
         if std::mem::take(&mut self.rethink) {
             self.exchange.rethink(now, &self.ledger, &self.roles);
+            self.look_back = true;
         }
         self.ledger.flush(storage);
         self.show_evidence(&mut outputs);
@@ -198,7 +217,7 @@ impl TerminalFeeds {
     ) {
         match input {
             Input::Post { ticket, post } => self.post(now, storage, ticket, post, outputs),
-            Input::Up(side) => self.up(now, side, outputs),
+            Input::Up(side) => self.up(now, storage, side, outputs),
             Input::Down(side) => self.down(now, side),
             Input::Frame { from, bytes } => self.frame(now, storage, from, &bytes, outputs),
             Input::Told(ToFeeds::Gateway(gateway)) => {
@@ -221,14 +240,18 @@ impl TerminalFeeds {
         }
     }
 
-    fn up(&mut self, now: Instant, side: Source, outputs: &mut Vec<Output>) {
+    fn up(&mut self, now: Instant, storage: &dyn Storage, side: Source, outputs: &mut Vec<Output>) {
         if let Source::Neighbour(peer) = side {
             self.roles.neighbours.insert(peer);
         }
         self.exchange.up(now, side, &self.ledger, &self.roles);
         self.rethink = true;
         let boot = Some(self.roles.boot);
-        let frame = FeedFrame { boot, ..FeedFrame::default() };
+        // What was seen while it was away, HQ's say on it above all.
+        let forks = Some(Ledger::forks(storage)).filter(|forks| !forks.is_empty());
+        let clones: Vec<Cloned> = self.evidence.open.values().copied().collect();
+        let clones = Some(clones).filter(|clones| !clones.is_empty());
+        let frame = FeedFrame { boot, forks, clones, ..FeedFrame::default() };
         outputs.push(Output::Send { to: side, frame: frame.write(over(side)) });
     }
 
@@ -240,9 +263,33 @@ impl TerminalFeeds {
         self.rethink = true;
     }
 
+    /// An HQ that was restored wants what it had acknowledged before, and a gateway takes journals from there on
+    /// only. Where somebody has one from further back, and all of it, it is taken again from that one.
+    fn take_anew(&mut self, now: Instant, storage: &mut dyn Storage) {
+        let generation = self.ledger.generation();
+        if generation <= 1 || self.roles.gateway != Some(self.roles.me) {
+            return;
+        }
+        let own = Author::terminal(self.roles.me);
+        let short = |feed: &ledger::Feed| {
+            feed.id.author != own
+                && !roles::is_control(&feed.id)
+                && feed.first <= feed.last
+                && feed.acked_in(generation) + 1 < feed.first
+        };
+        let short = self.ledger.feeds().filter(|(number, feed)| {
+            short(feed) && self.exchange.is_longer_elsewhere(*number, feed)
+        });
+        let short: Vec<_> = short.map(|(number, _)| number).collect();
+        for number in short {
+            self.ledger.drop_all(storage, number);
+            self.exchange.dropped(now, number);
+        }
+    }
+
     /// Forks and clones are shown to whoever is here; HQ decides what comes of them.
     fn show_evidence(&mut self, outputs: &mut Vec<Output>) {
-        let Evidence { forks, clones } = &mut self.evidence;
+        let Evidence { forks, clones, .. } = &mut self.evidence;
         if forks.is_empty() && clones.is_empty() {
             return;
         }

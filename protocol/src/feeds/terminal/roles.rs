@@ -73,6 +73,13 @@ impl Policy<Source> for Roles {
         }
     }
 
+    fn has(&self, side: Source, feed: &Feed) -> u64 {
+        match side {
+            Source::Hq => feed.acked_in(self.generation),
+            Source::Neighbour(_) => 0,
+        }
+    }
+
     fn tells(&self, side: Source, feed: &Feed) -> bool {
         match side {
             // What HQ has acknowledged it knows better; of its own word it may have lost some.
@@ -135,7 +142,8 @@ impl Policy<Source> for Roles {
         // What HQ has acknowledged need not be brought to it; but a terminal whose disk was put back goes
         // on from where it is, since it would drop what it still has of its own.
         let goes_on = self.is_own(&feed.id) && feed.first <= feed.last;
-        let unacked = if goes_on { whole } else { feed.last.max(theirs.acked) + 1 };
+        let acked = theirs.acked.max(feed.acked_in(self.generation));
+        let unacked = if goes_on { whole } else { feed.last.max(acked) + 1 };
         let author_is_near = self.neighbours.contains(&feed.id.author.peer());
         if side == Source::Hq || theirs.last < unacked {
             Wants::No
