@@ -1,6 +1,7 @@
 //! Whether power cuts take what was acknowledged.
 //!
-//! The long campaign of `storemesh-sim power-cuts`: real databases on disks whose write cache forgets.
+//! The long campaign of `storemesh-sim power-cuts`: a terminal's feeds in their real database, on disks whose
+//! write cache forgets.
 //! It needs no programs and no network, and says the same on every machine.
 
 use super::{Family, Outcome, Promise, Reading, Setup};
@@ -20,7 +21,8 @@ fn measure(setup: &Setup<'_>) -> anyhow::Result<Outcome> {
     let (cuts, double) = (outcome.tally.cuts, outcome.tally.moments.recovering);
     let broken = u32::try_from(outcome.broken.len())?;
     let how = format!(
-        "storemesh-sim power-cuts: {cuts} cuts of {} disks, {double} in a recovery; {} acknowledged",
+        "storemesh-sim power-cuts: {cuts} cuts of {} disks, {double} in a recovery; {} entries of sales \
+         and stock acknowledged",
         outcome.tally.lives, outcome.tally.acknowledged
     );
     let ok = broken == 0 && cuts >= ALL_CUTS && double >= ALL_DOUBLE;
