@@ -32,7 +32,7 @@ use self::{
     arrivals::Arrivals,
     boots::Boots,
     own::Own,
-    reach::{Member, Reach},
+    reach::{Member, Reach, is_control},
 };
 pub(crate) use self::{
     arrivals::each_after,
@@ -79,6 +79,8 @@ pub const TABLES: &[&str] = &[
 
 /// Design: each feed at most once per 50 ms.
 const ACK_EVERY: Duration = Duration::from_millis(50);
+/// Feeds that are acknowledged at once: what an HQ that was restored signs anew leaves it time for what comes.
+const ACKS_AT_ONCE: usize = 256;
 
 #[derive(Debug)]
 pub struct HqFeeds {
@@ -145,6 +147,10 @@ impl HqFeeds {
         };
         let mut outputs = Vec::new();
         feeds.begin(storage, &mut outputs);
+        // It was killed before it signed for them, or has not signed in this generation.
+        let held = feeds.ledger.feeds().filter(|(_, feed)| !is_control(&feed.id));
+        let owed = held.filter(|(_, feed)| feed.acked_in(generation) < feed.last);
+        feeds.grown = owed.map(|(number, _)| number).collect();
         feeds.ledger.flush(storage);
         let wanted: Vec<_> = feeds.own.wanted().cloned().map(Output::Wanted).collect();
         outputs.retain(|output| !matches!(output, Output::Wanted(_)));

@@ -188,7 +188,8 @@ impl HqFeeds {
             return;
         }
         self.ack_at = now + super::ACK_EVERY;
-        for number in std::mem::take(&mut self.grown) {
+        for _ in 0..super::ACKS_AT_ONCE {
+            let Some(number) = self.grown.pop_first() else { return };
             self.acknowledge_feed(wall, storage, number);
         }
     }

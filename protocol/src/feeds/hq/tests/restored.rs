@@ -180,3 +180,34 @@ fn an_hq_that_was_restored_and_does_not_know_it_is_told_of() {
     assert_eq!(events(&restored.hears(&till, &frame)), [behind]);
     assert_eq!(events(&restored.hears(&till, &frame)), [], "once");
 }
+
+#[test]
+fn what_hq_holds_is_acknowledged_in_the_new_generation_too() {
+    let mut office = Office::new();
+    let mut till = Till::new(&office, 1, "s1");
+    office.up(&till);
+    let sale = till.writes("sales", b"{}");
+    office.gives(&till, &till, &[sale]);
+    office.later(ACK_EVERY);
+    let (mut restored, _) = Office::on(office.backup(), 2);
+    restored.later(ACK_EVERY);
+    restored.up(&till);
+    let told = restored.tells(&till, "sales", 1, 0);
+    let acks = shop::acks(&told, &till);
+    assert_eq!(acks.iter().map(|ack| (ack.generation, ack.seq)).collect::<Vec<_>>(), [(2, 1)]);
+}
+
+#[test]
+fn an_hq_that_was_killed_before_it_signed_does_so_when_it_runs_again() {
+    let mut office = Office::new();
+    let mut till = Till::new(&office, 1, "s1");
+    office.up(&till);
+    let entries = [till.writes("sales", b"{}"), till.writes("sales", b"{}")];
+    office.gives(&till, &till, &entries[..1]);
+    office.gives(&till, &till, &entries[1..]);
+    office.restart();
+    office.later(ACK_EVERY);
+    office.up(&till);
+    let acks = shop::acks(&office.tells(&till, "sales", 2, 0), &till);
+    assert_eq!(acks.iter().map(|ack| ack.seq).collect::<Vec<_>>(), [2]);
+}
