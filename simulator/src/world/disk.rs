@@ -25,7 +25,7 @@ pub(super) const COMMIT: Duration = Duration::from_millis(3);
 const JOB: Duration = Duration::from_millis(5);
 const SYNC: Duration = Duration::from_millis(60);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
     pub(super) rows: Rows,
     /// Whether each one is synced.

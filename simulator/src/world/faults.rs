@@ -314,7 +314,9 @@ impl World {
             self.fault(Fault::Detour { t, delay: Duration::ZERO });
             self.fault(Fault::Port { t, rate: LAN_RATE });
             self.fault(Fault::Disk { t, full: false });
-            if self.hosts[t].manners == Manners::Honest {
+            if self.hosts[t].feeds.hostile {
+                self.fault(Fault::Harm(Harm::Destroy(t)));
+            } else if self.hosts[t].manners == Manners::Honest {
                 self.fault(Fault::Start(t));
             } else {
                 self.fault(Fault::CutPower(t));

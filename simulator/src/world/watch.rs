@@ -153,7 +153,7 @@ impl World {
             }
             Output::Send { peer, frame } => self.watch_frame(t, *peer, frame),
             Output::SendUp(frame) => self.watch_sent_up(t, frame),
-            Output::Disk(DiskJob::GiveUp { release }) => {
+            Output::Disk(DiskJob::GiveUp { release } | DiskJob::Abandon { release }) => {
                 let known = self.releases.iter().find(|r| r.head.id == release.id);
                 let lists = known.map(|r| [r.pieces, r.content]);
                 let program = self.hosts[t].program.as_mut().expect("it runs");

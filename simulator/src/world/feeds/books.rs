@@ -47,6 +47,8 @@ pub(in crate::world) struct Books {
     by_post: BTreeMap<usize, BTreeSet<EntryId>>,
     /// What HQ has set.
     pub(in crate::world) retention: Option<Duration>,
+    /// Whose disk HQ knows to run twice.
+    pub(in crate::world) cloned: BTreeSet<Author>,
     /// HQ has ended somebody: who wrote two entries with one number, say.
     pub(super) ended: BTreeSet<Author>,
 }

@@ -17,6 +17,11 @@ pub(in crate::world) enum Harm {
     Lie(usize),
     /// The box is gone for good, with its disk.
     Destroy(usize),
+    /// From now on its feeds are not ours.
+    Turn {
+        t: usize,
+        forks: bool,
+    },
     BackupHq,
     /// HQ is put back as it was then, and its generation raised.
     RestoreHq,
@@ -56,6 +61,14 @@ impl World {
                 }
             }
         }
+        let store = self.tills.below(self.stores.len());
+        if self.tills.below(6) == 0 && self.stores[store].terminals.len() > 2 {
+            let terminals = self.stores[store].terminals.len();
+            let t = self.stores[store].terminals[self.tills.below(terminals)];
+            let at = self.tills.between(now, end);
+            let forks = self.tills.hits(500);
+            self.later(at, Fault::Harm(Harm::Turn { t, forks }));
+        }
         if self.tills.below(6) == 0 {
             let at = self.tills.between(now, end);
             let later = at + self.tills.between(seconds(1), seconds(20));
@@ -89,6 +102,7 @@ impl World {
                 self.hosts[t].feeds.destroyed = true;
                 self.put_back(t, Shelf::default());
             }
+            Harm::Turn { t, forks } => self.turn_hostile(t, forks),
             Harm::BackupHq => self.backup_hq(),
             Harm::RestoreHq => {
                 if self.restore_hq() {
@@ -116,13 +130,34 @@ impl World {
         self.books.excused.extend(lost);
     }
 
-    /// From now on its feeds are not ours; it may write two entries with one number.
-    #[cfg(test)]
+    /// It may write two entries with one number.
     pub(in crate::world) fn turn_hostile(&mut self, t: usize, forks: bool) {
         self.kill_terminal(t);
         let side = &mut self.hosts[t].feeds;
         (side.hostile, side.forks) = (true, forks);
         self.start_terminal(t);
+    }
+
+    /// The disk is copied, and the copy runs in another box.
+    #[cfg(test)]
+    pub(in crate::world) fn clone_terminal(&mut self, of: usize) -> usize {
+        let (store, t) = (self.hosts[of].store, self.add_terminal(self.hosts[of].store));
+        let (from, place) = (&self.hosts[of], self.stores[store].terminals.len());
+        let (key, peer, name) = (from.key.clone(), from.peer, from.name.clone());
+        let (disk, shelf) = (from.disk.clone(), from.feeds.shelf.clone());
+        let host = &mut self.hosts[t];
+        (host.key, host.peer, host.name, host.disk) = (key, peer, name, disk);
+        host.address = Self::address(store, place, 0);
+        (host.feeds.shelf, host.feeds.hurt) = (shelf, true);
+        self.start_terminal(t);
+        t
+    }
+
+    /// Entries of the tills' journals that lie on a terminal's disk.
+    #[cfg(test)]
+    pub(in crate::world) fn journal_of(&self, t: usize) -> usize {
+        let is_sale = |id: &&EntryId| id.feed.topic.name.as_str() == "sales";
+        self.hosts[t].feeds.shelf.ids().filter(is_sale).count()
     }
 
     #[cfg(test)]

@@ -68,6 +68,13 @@ impl World {
         self.push_hq_feeds(Input::Append { ticket, control });
     }
 
+    /// Somebody at HQ has seen to it that only one disk of a terminal is left.
+    #[cfg(test)]
+    pub(in crate::world) fn settle_clones(&mut self, t: usize) {
+        let author = storemesh_protocol::feeds::Author::terminal(self.hosts[t].peer);
+        self.push_hq_feeds(Input::Settle { ticket: 0, author });
+    }
+
     pub(in crate::world) fn push_hq_feeds(&mut self, input: Input) {
         let Some(program) = &mut self.hq.feeds.program else { return };
         program.inbox.push_back(input);

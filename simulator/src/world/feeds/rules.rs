@@ -101,6 +101,10 @@ impl World {
                 let author = *author;
                 self.books.ended.insert(author);
             }
+            hq::Output::Event(hq::Event::Cloned { author, .. }) => {
+                let author = *author;
+                self.books.cloned.insert(author);
+            }
             hq::Output::Event(_) | hq::Output::Appended { .. } | hq::Output::Wanted(_) => {}
         }
     }

@@ -1,6 +1,6 @@
 //! Stories of sales and stock: what a till was promised, and where it is.
 
-use storemesh_protocol::feeds::terminal::AckLevel;
+use storemesh_protocol::feeds::{Author, terminal::AckLevel};
 
 use super::{feeds::Harm, *};
 
@@ -103,4 +103,65 @@ fn a_box_that_lies_in_its_feeds_costs_nobody_an_entry() {
         store.run(40 * SECOND);
         settles_within(&mut store, 60 * SECOND);
     }
+}
+
+#[test]
+fn a_cloned_disk_is_found_out_and_when_one_is_left_all_it_wrote_is_at_hq() {
+    for seed in 0..5 {
+        let mut store = open(5, seed);
+        store.open_tills(Duration::from_secs(80), 40);
+        store.run(10 * SECOND);
+        let clone = store.clone_terminal(2);
+        store.open_tills(Duration::from_secs(70), 40);
+        let author = Author::terminal(store.hosts[2].peer);
+        let found = store.run_to(60 * SECOND, |world| world.books.cloned.contains(&author));
+        assert!(found.is_some(), "seed {seed}: {:?}", store.broken());
+        store.run(5 * SECOND);
+        store.harm(Harm::Destroy(clone));
+        store.settle_clones(2);
+        store.run(15 * SECOND);
+        settles_within(&mut store, 60 * SECOND);
+    }
+}
+
+#[test]
+fn after_a_month_without_hq_all_comes_to_it_and_what_is_old_is_dropped_then() {
+    let day = Duration::from_hours(24);
+    let mut store = open(3, 4);
+    store.kill_hq();
+    for _ in 0..30 {
+        store.open_tills(20 * SECOND, 12);
+        store.run(30 * SECOND);
+        // A shop is closed at night, and the tills are off.
+        (0..3).for_each(|t| store.stop_terminal(t));
+        store.run(day - 30 * SECOND);
+        (0..3).for_each(|t| store.start_terminal(t));
+    }
+    store.start_hq();
+    settles_within(&mut store, 90 * SECOND);
+    let kept: usize = (0..3).map(|t| store.journal_of(t)).sum();
+    assert!(kept > 100, "{kept} sales are kept after HQ has them");
+    (0..3).for_each(|t| store.stop_terminal(t));
+    store.run(15 * day);
+    (0..3).for_each(|t| store.start_terminal(t));
+    store.run(Duration::from_mins(11));
+    assert_eq!(store.broken().map(|broken| &broken.rule), None);
+    assert_eq!((0..3).map(|t| store.journal_of(t)).sum::<usize>(), 0);
+    settles_within(&mut store, SETTLED);
+}
+
+#[test]
+fn a_full_disk_refuses_what_is_new_and_keeps_what_there_is() {
+    let mut store = open(3, 5);
+    let before = store.sell_now(1, AckLevel::Disk);
+    store.run(SECOND);
+    store.fault(Fault::Disk { t: 1, full: true });
+    let while_full = store.sell_now(1, AckLevel::Disk);
+    store.run(30 * SECOND);
+    assert_eq!(store.reached(while_full), None);
+    assert!(store.reached(before).is_some());
+    store.fault(Fault::Disk { t: 1, full: false });
+    store.run(10 * SECOND);
+    assert!(store.reached(while_full).is_some());
+    settles_within(&mut store, SETTLED);
 }
