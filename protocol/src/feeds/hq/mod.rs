@@ -132,7 +132,6 @@ impl HqFeeds {
             author,
             generation,
             online,
-            grown: unacknowledged(&ledger, author, generation),
             ledger,
             exchanges: BTreeMap::new(),
             reach,
@@ -140,6 +139,7 @@ impl HqFeeds {
             arrivals: Arrivals::load(storage, generation),
             boots: Boots::default(),
             running: BTreeMap::new(),
+            grown: BTreeSet::new(),
             ack_at: Instant::default(),
             behind: false,
             signer,
@@ -235,11 +235,4 @@ impl HqFeeds {
             self.exchanges.remove(&store);
         }
     }
-}
-
-/// What was taken and not yet acknowledged, when HQ stopped or was restored.
-fn unacknowledged(ledger: &Ledger, own: Author, generation: u64) -> BTreeSet<FeedNo> {
-    let others = ledger.feeds().filter(|(_, feed)| feed.id.author != own);
-    let waits = others.filter(|(_, feed)| feed.acked_in(generation) < feed.last);
-    waits.map(|(number, _)| number).collect()
 }

@@ -102,8 +102,8 @@ impl TerminalFeeds {
             self.ledger.vouch_online(storage, online);
         }
         let mut bases = BTreeMap::new();
-        let bases_used = if batch.entries.is_empty() { &[][..] } else { &batch.bases };
-        for base in bases_used {
+        let told = if batch.entries.is_empty() { &[][..] } else { &batch.bases };
+        for base in told {
             if let Ok(base) = self.verify_ack(base) {
                 bases.insert(base.feed.clone(), base);
             }

@@ -7,7 +7,7 @@ use storemesh_keys::PeerId;
 use super::*;
 use crate::{
     feeds::{
-        CONTROL, Control, Header, PayloadHash, Schema, Scope, Topic,
+        Ack, CONTROL, Control, Header, PayloadHash, Schema, Scope, Topic,
         entry::Proven,
         samples::{certificate, key, peer, trust},
         storage::Memory,
@@ -251,4 +251,28 @@ fn in_a_calm_store_nobody_gets_what_it_has() {
     let lacked = lacked * 19;
     assert!(received >= lacked, "{received} of {lacked}");
     assert!(received * 10 <= lacked * 12, "received {received}, lacked {lacked}");
+}
+
+#[test]
+fn stock_that_hq_has_acknowledged_is_fetched_all_the_same_by_who_missed_it() {
+    let mut table = Table::open(2);
+    let moved = || Body::Moved(vec![("milk".to_owned(), -1_000)]);
+    table.input(0, Input::Room { full: true });
+    table.post(1, "stock", "a", moved(), AckLevel::Disk);
+    table.post(1, "stock", "b", moved(), AckLevel::Disk);
+    let ack = {
+        let ledger = &table.tills[1].feeds.ledger;
+        let (_, feed) = ledger.of(Author::terminal(peer(1))).next().unwrap();
+        let (seq, hash) = (feed.last, feed.hash.unwrap());
+        let (chain, feed) = (trust().chain, feed.id.clone());
+        signer().sign(&Ack { chain, generation: 1, feed, seq, hash, at: Timestamp(1) })
+    };
+    let acks = Some(vec![ack.into_signed()]);
+    let bytes = wire::encode(&FeedFrame { acks, ..FeedFrame::default() });
+    table.input(1, Input::Up(Source::Hq));
+    table.input(1, Input::Frame { from: Source::Hq, bytes });
+    table.input(0, Input::Room { full: false });
+    table.post(1, "stock", "c", moved(), AckLevel::Disk);
+    table.run(Duration::from_secs(15));
+    assert_eq!(table.on_hand(0, "milk"), Some(-3_000));
 }
