@@ -170,9 +170,9 @@ impl World {
 
     /// HQ is as it was when it was put aside, and speaks in a new generation; whether it was ever.
     pub(super) fn restore_hq(&mut self) -> bool {
-        let Some((rows, shelf)) = self.hq.backup.clone() else { return false };
+        let Some((rows, left)) = self.hq.backup.clone() else { return false };
         self.kill_hq();
-        (self.hq.rows, self.hq.feeds.shelf) = (rows, shelf);
+        (self.hq.rows, self.hq.feeds.shelf) = (rows, left);
         self.hq.generation += 1;
         self.hq.signer = signer(&self.hq.root, &self.hq.key, self.hq.generation);
         // What was ordered since is forgotten.

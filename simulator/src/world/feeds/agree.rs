@@ -21,7 +21,7 @@ impl World {
         }
         let hq = &self.hq.feeds.shelf;
         let lost = |id: &&EntryId| !self.books.excused.contains(*id) && !hq.has(id);
-        if let Some((id, level)) = self.books.promised.iter().find(|(id, _)| lost(&id)) {
+        if let Some((id, level)) = self.books.promised.iter().find(|(id, _)| lost(id)) {
             return Some(format!("HQ has not {id:?}, which was promised: {level:?}"));
         }
         (0..self.stores.len()).find_map(|store| self.feeds_disagreement_of(store))

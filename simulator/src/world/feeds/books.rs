@@ -206,10 +206,10 @@ impl World {
 
     /// HQ is as it was once.
     pub(super) fn forget_of_hq(&mut self) {
-        let shelf = &self.hq.feeds.shelf;
-        self.books.at_hq.retain(|id, _| shelf.has(id));
+        let hq = &self.hq.feeds.shelf;
+        self.books.at_hq.retain(|id, _| hq.has(id));
         for entries in self.books.by_post.values_mut() {
-            entries.retain(|id| shelf.has(id));
+            entries.retain(|id| hq.has(id));
         }
     }
 

@@ -93,9 +93,9 @@ impl World {
             Harm::Lie(t) => {
                 self.cut_power(t);
                 let lost = 1 + self.tills.below(UNSYNCED_MAX / 4);
-                let mut shelf = self.hosts[t].feeds.shelf.clone();
-                shelf.lose(lost);
-                self.put_back(t, shelf);
+                let mut left = self.hosts[t].feeds.shelf.clone();
+                left.lose(lost);
+                self.put_back(t, left);
             }
             Harm::Destroy(t) => {
                 self.cut_power(t);
@@ -114,8 +114,8 @@ impl World {
         }
     }
 
-    fn put_back(&mut self, t: usize, shelf: Shelf) {
-        self.hosts[t].feeds.shelf = shelf;
+    fn put_back(&mut self, t: usize, left: Shelf) {
+        self.hosts[t].feeds.shelf = left;
         self.hosts[t].feeds.hurt = true;
         self.excuse();
     }
@@ -144,11 +144,11 @@ impl World {
         let (store, t) = (self.hosts[of].store, self.add_terminal(self.hosts[of].store));
         let (from, place) = (&self.hosts[of], self.stores[store].terminals.len());
         let (key, peer, name) = (from.key.clone(), from.peer, from.name.clone());
-        let (disk, shelf) = (from.disk.clone(), from.feeds.shelf.clone());
+        let (disk, copy) = (from.disk.clone(), from.feeds.shelf.clone());
         let host = &mut self.hosts[t];
         (host.key, host.peer, host.name, host.disk) = (key, peer, name, disk);
         host.address = Self::address(store, place, 0);
-        (host.feeds.shelf, host.feeds.hurt) = (shelf, true);
+        (host.feeds.shelf, host.feeds.hurt) = (copy, true);
         self.start_terminal(t);
         t
     }

@@ -111,6 +111,7 @@ impl Hostile {
         self.acks.truncate(SEEN_MAX);
     }
 
+    #[expect(clippy::too_many_lines, reason = "a list of sixteen mischiefs")]
     fn mischief(&mut self, chance: &mut Tills) -> Option<FeedFrame> {
         let seen = self.seen.len();
         let other = (seen > 0).then(|| self.seen[chance.below(seen)].clone());

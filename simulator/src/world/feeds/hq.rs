@@ -151,7 +151,7 @@ impl World {
                 Output::Send { link, frame } => self.send_feeds(Node::Hq, link, frame),
                 Output::Close { link, .. } => self.hq_hangs_up(link),
                 Output::Wanted(wanted) => {
-                    self.push_hq(storemesh_protocol::hq::Input::Wanted(wanted))
+                    self.push_hq(storemesh_protocol::hq::Input::Wanted(wanted));
                 }
                 Output::Appended { ticket, answer: Ok(_) } => self.said(ticket),
                 Output::Appended { ticket, answer: Err(why) } => {
@@ -174,7 +174,7 @@ impl World {
         let mut said = format!("{} feeds", micros(self.agenda.now()));
         for input in inputs {
             said += " ";
-            said += &match input {
+            let part = match input {
                 Input::Frame { link, bytes } => {
                     self.trace.bytes(bytes);
                     format!("on {link} {}", super::rules::parts(bytes))
@@ -186,6 +186,7 @@ impl World {
                 | Input::Settle { .. }
                 | Input::Tick => format!("{input:?}"),
             };
+            said.push_str(&part);
         }
         said
     }
@@ -193,7 +194,7 @@ impl World {
     fn step_hq_feeds(&mut self, mut said: String, outputs: &[Output]) {
         for (at, output) in outputs.iter().enumerate() {
             said += if at == 0 { " -> " } else { ", " };
-            said += &match output {
+            let part = match output {
                 Output::Send { link, frame } => {
                     self.trace.bytes(frame);
                     format!("on {link} {}", super::rules::parts(frame))
@@ -204,6 +205,7 @@ impl World {
                 | Output::Reject { .. }
                 | Output::Event(_) => format!("{output:?}"),
             };
+            said.push_str(&part);
         }
         self.trace.step("hq", said);
     }

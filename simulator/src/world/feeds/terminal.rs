@@ -28,6 +28,7 @@ use crate::world::{
 
 /// A host's feeds: its database, and what runs on it.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "what has befallen it, each by itself")]
 pub(in crate::world) struct Side {
     pub(in crate::world) shelf: Shelf,
     pub(in crate::world) program: Option<Program>,
@@ -226,7 +227,7 @@ impl World {
         let mut said = format!("{} #{} feeds", micros(self.agenda.now()), self.hosts[t].boot);
         for input in inputs {
             said += " ";
-            said += &match input {
+            let part = match input {
                 Input::Frame { from, bytes } => {
                     self.trace.bytes(bytes);
                     format!("from {} {}", self.source(*from), super::rules::parts(bytes))
@@ -236,6 +237,7 @@ impl World {
                 Input::Down(side) => format!("down {}", self.source(*side)),
                 Input::Told(_) | Input::Room { .. } | Input::Tick => format!("{input:?}"),
             };
+            said.push_str(&part);
         }
         said
     }
@@ -243,7 +245,7 @@ impl World {
     fn step_feeds(&mut self, t: usize, mut said: String, outputs: &[Output]) {
         for (at, output) in outputs.iter().enumerate() {
             said += if at == 0 { " -> " } else { ", " };
-            said += &match output {
+            let part = match output {
                 Output::Send { to, frame } => {
                     self.trace.bytes(frame);
                     format!("to {} {}", self.source(*to), super::rules::parts(frame))
@@ -256,6 +258,7 @@ impl World {
                 Output::Reject { from, why } => format!("reject {}: {why}", self.source(*from)),
                 Output::Tell(_) | Output::Event(_) => format!("{output:?}"),
             };
+            said.push_str(&part);
         }
         let label = self.hosts[t].label.clone();
         self.trace.step(&label, said);

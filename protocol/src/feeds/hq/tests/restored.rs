@@ -193,7 +193,7 @@ fn what_hq_holds_is_acknowledged_in_the_new_generation_too() {
     restored.later(ACK_EVERY);
     restored.up(&till);
     let told = restored.tells(&till, "sales", 1, 0);
-    let acks = shop::acks(&told, &till);
+    let acks = acks(&told, &till);
     assert_eq!(acks.iter().map(|ack| (ack.generation, ack.seq)).collect::<Vec<_>>(), [(2, 1)]);
 }
 
@@ -208,6 +208,6 @@ fn an_hq_that_was_killed_before_it_signed_does_so_when_it_runs_again() {
     office.restart();
     office.later(ACK_EVERY);
     office.up(&till);
-    let acks = shop::acks(&office.tells(&till, "sales", 2, 0), &till);
+    let acks = acks(&office.tells(&till, "sales", 2, 0), &till);
     assert_eq!(acks.iter().map(|ack| ack.seq).collect::<Vec<_>>(), [2]);
 }
