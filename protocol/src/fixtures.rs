@@ -22,12 +22,17 @@ pub(crate) fn name(text: &str) -> Name {
 
 /// HQ's pen.
 pub(crate) fn signer() -> HqSigner {
+    signer_in(1)
+}
+
+/// The same in another generation.
+pub(crate) fn signer_in(generation: u64) -> HqSigner {
     let (root, key) = (SecretKey::from_seed([1; 32]), SecretKey::from_seed([2; 32]));
     let chain = ChainId::of_root(root.public());
     let online = OnlineKey {
         chain,
         name: name("acme"),
-        generation: 1,
+        generation,
         key: key.public(),
         from: Timestamp(0),
         until: Timestamp(u64::MAX),

@@ -21,6 +21,7 @@ mod kill_resume;
 
 mod join;
 
+mod feed_overhead;
 mod journal;
 mod power_cuts;
 
@@ -53,6 +54,7 @@ const FAMILIES: &[&Family] = &[
     &journal::RATE,
     &journal::TO_HQ,
     &journal::BACKLOG,
+    &feed_overhead::FEED_OVERHEAD,
     &power_cuts::POWER_CUTS,
 ];
 

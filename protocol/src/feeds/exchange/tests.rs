@@ -235,6 +235,50 @@ fn what_cannot_be_given_is_said() {
 }
 
 #[test]
+fn what_somebody_has_from_further_back_is_not_given_from_the_middle() {
+    let (mut desk, mut pen) = (Desk::new(Plain::default()), Pen::of(0, "sales"));
+    let mut number = None;
+    for _ in 0..4 {
+        number = Some(desk.write(&mut pen, b"1"));
+    }
+    let number = number.unwrap();
+    desk.ledger.trim(&mut desk.storage, number, 2);
+    desk.hear(START, 1, &pen.feed(), 4);
+    desk.settle(START);
+    desk.exchange.hear_ask(2, number, 1, 4, &desk.ledger);
+    let frames = desk.settle(START);
+    let lacks = frames.iter().find_map(|(side, frame)| frame.lacks.clone().filter(|_| *side == 2));
+    assert_eq!(lacks, Some(vec![pen.feed()]));
+    let feed = desk.ledger.feed(number).clone();
+    assert!(desk.exchange.is_longer_elsewhere(number, &feed));
+
+    desk.ledger.drop_all(&mut desk.storage, number);
+    desk.exchange.dropped(START, number);
+    assert_eq!(desk.asks(START), [(1, Ask { feed: pen.feed(), from: 1, upto: 4 })]);
+}
+
+#[test]
+fn a_feed_that_one_says_it_lacks_after_all_is_forgotten_without_harm() {
+    let (mut desk, pen) = (Desk::new(Plain::default()), Pen::of(0, "sales"));
+    for side in [1, 2] {
+        desk.hear(START, side, &pen.feed(), 9);
+    }
+    let number = desk.ledger.number(&pen.feed()).unwrap();
+    desk.exchange.hear_lacks(START, 2, number);
+    desk.exchange.down(1);
+    desk.exchange.forget_orphans(&mut desk.ledger);
+    assert_eq!(desk.ledger.number(&pen.feed()), None);
+    for boot in 0..=UNBEGUN_MAX as u64 {
+        let feed = FeedId { boot: Boot(boot), ..pen.feed() };
+        if let Some(number) = desk.exchange.hear_of(2, &feed, &mut desk.ledger) {
+            let have = Have { feed, first: 1, last: 9, keep: false, acked: 0 };
+            desk.exchange.hear_have(START, 2, number, &have, &desk.ledger);
+        }
+    }
+    desk.settle(START);
+}
+
+#[test]
 fn who_cannot_give_is_left_alone_for_a_while() {
     let (mut desk, pen) = (Desk::new(Plain::default()), Pen::of(0, "sales"));
     desk.hear(START, 1, &pen.feed(), 9);

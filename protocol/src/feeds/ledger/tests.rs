@@ -1,5 +1,7 @@
 //! What is taken, and all that is not.
 
+use std::time::Duration;
+
 use storemesh_keys::{SecretKey, Signed, Timestamp};
 
 use super::*;
@@ -9,7 +11,7 @@ use crate::{
         samples::{Pen, certificate, key, trust},
         storage::Memory,
     },
-    fixtures::{name, signer},
+    fixtures::{name, signer, signer_in},
     wire,
 };
 
@@ -295,6 +297,74 @@ fn an_acknowledgement_counts_when_it_is_newer_and_of_what_is_here() {
     let number = desk.ledger.number(&pen.feed()).unwrap();
     assert_eq!(desk.ledger.feed(number).acked_in(1), 2);
     assert_eq!(desk.ledger.feed(number).acked_in(2), 0);
+}
+
+#[test]
+fn how_old_an_entry_was_in_a_lost_generation_says_nothing() {
+    let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "sales"));
+    let entry = pen.write(b"1");
+    let number = desk.take(&wire::encode(&entry.to_entry())).unwrap().feed;
+    let days = |days: u64| Timestamp(1).plus(Duration::from_hours(24 * days));
+    let old = ack(&pen.feed(), 1, entry.hash());
+    assert_eq!(desk.ledger.acked(&mut desk.storage, &old), Some(number));
+    let retention = Duration::from_hours(14 * 24);
+    assert_eq!(desk.ledger.aged(1, days(13), retention), []);
+    assert_eq!(desk.ledger.aged(1, days(15), retention), [(number, 1)]);
+
+    // HQ was restored, and has it since today.
+    let signer = signer_in(2);
+    let chain = signer.described().chain;
+    let (feed, hash, at) = (pen.feed(), entry.hash(), days(15));
+    let new = signer.sign(&Ack { chain, generation: 2, feed, seq: 1, hash, at });
+    desk.ledger.raise_generation(2);
+    assert_eq!(desk.ledger.aged(2, days(16), retention), [], "HQ has not got it yet");
+    assert_eq!(desk.ledger.acked(&mut desk.storage, &new), Some(number));
+    assert_eq!(desk.ledger.aged(2, days(28), retention), []);
+    assert_eq!(desk.ledger.aged(2, days(30), retention), [(number, 1)]);
+}
+
+#[test]
+fn stock_is_never_left_out() {
+    let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "stock"));
+    let movement = crate::feeds::stock::Movement { item: "milk".to_owned(), quantity: -1 };
+    let record = crate::feeds::stock::Record { movements: vec![movement], count: None };
+    let record = wire::encode(&record);
+    let (_, two) = (pen.write(&record), pen.write(&record));
+    let three = pen.bytes(&record);
+    let base = BTreeMap::from([(pen.feed(), ack(&pen.feed(), 2, two.hash()))]);
+    assert!(matches!(refused(desk.take_from(&three, &base)), Refused::Gap { .. }));
+}
+
+#[test]
+fn a_feed_that_nobody_gave_can_be_forgotten_at_any_time() {
+    let (mut desk, pen) = (Desk::new(), Pen::of(0, "sales"));
+    let number = desk.ledger.intern(&pen.feed());
+    assert!(desk.ledger.is_unbegun(number));
+    assert!(desk.ledger.forget_unbegun(number));
+    assert!(!desk.ledger.is_unbegun(number));
+    desk.ledger.flush(&mut desk.storage);
+    // One of which HQ has spoken stays.
+    let number = desk.ledger.intern(&pen.feed());
+    let word = ack(&pen.feed(), 5, HeaderHash([1; 32]));
+    assert_eq!(desk.ledger.acked(&mut desk.storage, &word), Some(number));
+    assert!(!desk.ledger.forget_unbegun(number));
+    desk.ledger.flush(&mut desk.storage);
+}
+
+#[test]
+fn of_an_author_that_forked_only_what_hq_lets_count_is_taken() {
+    let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "sales"));
+    let mut twin = pen.clone();
+    desk.take(&pen.bytes(b"1")).unwrap();
+    assert!(matches!(refused(desk.take(&twin.bytes(b"one"))), Refused::Forked(_)));
+    let (two, three) = (pen.bytes(b"2"), pen.bytes(b"3"));
+    assert_eq!(refused(desk.take(&two)), Refused::AuthorForked);
+    let feed = pen.feed();
+    let (boot, topic) = (feed.boot, feed.topic.clone());
+    let last = vec![crate::feeds::LastCounted { boot, topic, seq: 2 }];
+    desk.ledger.add_end(End { author: feed.author, topic: None, last });
+    assert!(desk.take(&two).unwrap().counts);
+    assert_eq!(refused(desk.take(&three)), Refused::AuthorForked);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::world::World;
 
 impl World {
     /// Why the feeds of the chain are not where they should be yet.
-    pub(in crate::world) fn feeds_disagreement(&self) -> Option<String> {
+    pub fn feeds_disagreement(&self) -> Option<String> {
         let unanswered = |post: &super::tills::Made| {
             !post.is_answered() && !self.is_gone(post.t) && !self.has_end(post.t)
         };

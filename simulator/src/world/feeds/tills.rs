@@ -123,7 +123,7 @@ impl Tills {
 
 impl World {
     /// Tills of all stores are at work for so long, each posting so often a minute.
-    pub(in crate::world) fn open_tills(&mut self, span: Duration, per_minute: u32) {
+    pub fn open_tills(&mut self, span: Duration, per_minute: u32) {
         let now = self.now();
         self.tills.open_until = now + span;
         for t in 0..self.hosts.len() {
