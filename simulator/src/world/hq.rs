@@ -120,6 +120,10 @@ impl HqHost {
         (self.signer.clone(), Trust { chain: self.chain, generation_min: 0 })
     }
 
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     pub(super) fn chain(&self) -> ChainId {
         self.chain
     }

@@ -189,6 +189,12 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
+    /// The oldest entry of the feed that `side` can give, if it has said so.
+    pub(crate) fn oldest(&self, side: S, feed: FeedNo) -> Option<u64> {
+        let theirs = self.sides.get(&side)?.theirs.get(&feed)?;
+        Some(theirs.first).filter(|first| *first > 0)
+    }
+
     pub(crate) fn hear_have(
         &mut self,
         now: Instant,

@@ -174,11 +174,25 @@ impl HqFeeds {
         let mut bases = BTreeMap::new();
         let told = if batch.entries.is_empty() { &[][..] } else { &batch.bases };
         for base in told.iter().filter_map(|base| self.verify_ack(base)) {
+            // What was pushed by the word of an HQ that is no more is asked for again, from further back,
+            // unless that is what its bringer does not have.
+            if base.generation < self.generation && !self.begins_late(from.link, &base.feed) {
+                continue;
+            }
             bases.insert(base.feed.clone(), base);
         }
         for bytes in &batch.entries {
             self.entry(from, storage, bytes, &bases, outputs);
         }
+    }
+
+    /// Whether that side has said that it cannot give what follows the last that is here.
+    fn begins_late(&self, link: LinkId, feed: &FeedId) -> bool {
+        let exchange = self.reach.links.get(&link).and_then(|it| self.exchanges.get(&it.store));
+        let oldest = exchange
+            .zip(self.ledger.number(feed))
+            .and_then(|(exchange, number)| Some((exchange.oldest(link, number)?, number)));
+        oldest.is_some_and(|(oldest, number)| oldest > self.ledger.feed(number).last + 1)
     }
 
     fn entry(

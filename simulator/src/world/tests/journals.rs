@@ -6,6 +6,8 @@ use super::{feeds::Harm, *};
 
 /// What a store at peace takes until everybody has everything.
 const SETTLED: Duration = Duration::from_secs(10);
+/// The longest pause between two dials, and some.
+const REDIAL: Duration = Duration::from_secs(45);
 
 #[track_caller]
 fn settles_within(world: &mut World, most: Duration) {
@@ -108,16 +110,16 @@ fn a_box_that_lies_in_its_feeds_costs_nobody_an_entry() {
 fn a_cloned_disk_is_found_out_and_when_one_is_left_all_it_wrote_is_at_hq() {
     for seed in 0..5 {
         let mut store = open(5, seed);
-        store.open_tills(Duration::from_secs(80), 40);
+        store.open_tills(10 * SECOND, 40);
         store.run(10 * SECOND);
         let clone = store.clone_terminal(2);
-        store.open_tills(Duration::from_secs(70), 40);
+        store.open_tills(2 * REDIAL, 20);
         let author = Author::terminal(store.hosts[2].peer);
         // As long as one of them holds all connections the other is alone: each is lost in turn.
         store.fault(Fault::Move(2));
-        store.run(10 * SECOND);
+        store.run(REDIAL);
         store.fault(Fault::Move(clone));
-        let found = store.run_to(30 * SECOND, |world| world.books.cloned.contains(&author));
+        let found = store.run_to(REDIAL, |world| world.books.cloned.contains(&author));
         assert!(
             found.is_some(),
             "seed {seed}: {:?} {}",
@@ -127,8 +129,7 @@ fn a_cloned_disk_is_found_out_and_when_one_is_left_all_it_wrote_is_at_hq() {
         store.run(5 * SECOND);
         store.harm(Harm::Destroy(clone));
         store.settle_clones(2);
-        store.run(15 * SECOND);
-        settles_within(&mut store, 60 * SECOND);
+        settles_within(&mut store, 2 * REDIAL);
     }
 }
 

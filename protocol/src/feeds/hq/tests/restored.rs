@@ -156,6 +156,10 @@ fn what_nobody_has_any_more_is_a_gap_that_is_recorded_and_gone_behind() {
     restored.up(&till);
     restored.gives(&till, &till, from_ref(&new));
     assert_eq!(numbers(&restored), [], "without HQ's word for what is missing it is not taken");
+    restored.gives_behind(&till, &till, from_ref(&new), from_ref(&base));
+    assert_eq!(numbers(&restored), [], "a terminal that has all of it is asked for all of it");
+    let have = Have { feed: till.feed("sales"), first: 6, last: 6, keep: false, acked: 0 };
+    restored.hears(&till, &FeedFrame { have: Some(vec![have]), ..FeedFrame::default() });
     let heard = restored.gives_behind(&till, &till, &[new], &[base]);
     let author = Author::terminal(till.key.peer_id());
     let gap = Event::Gap { author, boot: till.boot, topic: name("sales"), from: 1, upto: 5 };
