@@ -101,7 +101,7 @@ impl World {
     /// others still have of it is not asked for. Known, and to be mended.
     fn is_behind(&self, id: &EntryId) -> bool {
         let hq = &self.hq.feeds;
-        false && hq.restored && !hq.shelf.has(id) && hq.shelf.has_after(id)
+        hq.restored && !hq.shelf.has(id) && hq.shelf.has_after(id)
     }
 
     /// Off for good, or not one of ours.
