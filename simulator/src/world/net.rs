@@ -69,6 +69,8 @@ pub(super) struct Conn {
     held: Vec<(usize, Class, Packet)>,
     /// The last delivery to each end, of each class: nothing overtakes it.
     last: [[Time; CLASSES]; 2],
+    /// The last arrival at each end's port, likewise: what waits for one that was lost waits behind it.
+    arrives: [[Time; CLASSES]; 2],
     pub(super) feeds: [Stream; 2],
 }
 
@@ -135,6 +137,7 @@ impl World {
             dead: false,
             held: Vec::new(),
             last: [[Time::ZERO; CLASSES]; 2],
+            arrives: [[Time::ZERO; CLASSES]; 2],
             feeds: <[Stream; 2]>::default(),
         };
         self.conns.insert(id, conn);
@@ -201,8 +204,11 @@ impl World {
             lost += RETRANSMIT + delay * 2;
         }
         let end = passage.end + delay + lost;
-        let event = Event::Arrive { conn: id, to: 1 - from, class, packet, end };
-        self.agenda.at(passage.begin + delay + lost, event);
+        let conn = self.conns.get_mut(&id).expect("looked up above");
+        let arrives = &mut conn.arrives[1 - from][class as usize];
+        *arrives = (passage.begin + delay + lost).max(*arrives);
+        let at = *arrives;
+        self.agenda.at(at, Event::Arrive { conn: id, to: 1 - from, class, packet, end });
     }
 
     /// The first byte is at the receiver's port.

@@ -94,7 +94,8 @@ impl World {
     pub(in crate::world) fn run_hq_feeds(&mut self) {
         let now = self.agenda.now();
         let Some(mut program) = self.hq.feeds.program.take() else { return };
-        if program.pending.is_some() {
+        // An earlier wake-up has done what this one was for.
+        if program.pending.is_some() || program.wake_at.is_none_or(|at| now < at) {
             self.hq.feeds.program = Some(program);
             return;
         }
