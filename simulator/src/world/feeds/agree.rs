@@ -97,8 +97,8 @@ impl World {
         None
     }
 
-    /// An HQ that was restored has gone on behind it, since the gateway of that moment did not have it: what
-    /// others still have of it is not asked for. Known, and to be mended.
+    /// An HQ that was restored has gone on behind it, since nobody who was near its gateway then had it: that
+    /// others come with it later does not help. Known, and to be mended.
     fn is_behind(&self, id: &EntryId) -> bool {
         let hq = &self.hq.feeds;
         hq.restored && !hq.shelf.has(id) && hq.shelf.has_after(id)

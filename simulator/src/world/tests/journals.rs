@@ -124,7 +124,7 @@ fn a_cloned_disk_is_found_out_and_when_one_is_left_all_it_wrote_is_at_hq() {
             found.is_some(),
             "seed {seed}: {:?} {}",
             store.broken(),
-            store.last_steps(99).join("\n")
+            store.last_steps(3000).join("\n")
         );
         store.run(5 * SECOND);
         store.harm(Harm::Destroy(clone));
