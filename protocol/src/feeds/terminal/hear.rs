@@ -111,6 +111,10 @@ impl TerminalFeeds {
         for bytes in &batch.entries {
             self.entry(now, storage, from, bytes, &bases, outputs);
         }
+        // What is left out is left out because HQ has it: who does not know that would look for it again.
+        for base in bases.values() {
+            self.acked(storage, base, outputs);
+        }
     }
 
     fn entry(
@@ -182,12 +186,16 @@ impl TerminalFeeds {
         outputs: &mut Vec<Output>,
     ) -> Result<(), String> {
         let ack = self.verify_ack(ack)?;
+        self.acked(storage, &ack, outputs);
+        Ok(())
+    }
+
+    fn acked(&mut self, storage: &mut dyn Storage, ack: &Verified<Ack>, outputs: &mut Vec<Output>) {
         self.raise_generation(ack.generation, outputs);
-        let Some(number) = self.ledger.acked(storage, &ack) else { return Ok(()) };
+        let Some(number) = self.ledger.acked(storage, ack) else { return };
         let author = Source::Neighbour(ack.feed.author.peer());
         self.exchange.acked(number, Some(author));
         self.hq_signed(ack.at, outputs);
-        Ok(())
     }
 
     pub(super) fn hq_signed(&mut self, at: Timestamp, outputs: &mut Vec<Output>) {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use minicbor::bytes::ByteVec;
 use storemesh_keys::PeerId;
 
 use super::*;
@@ -9,10 +10,11 @@ use crate::{
     feeds::{
         Ack, CONTROL, Control, Header, PayloadHash, Schema, Scope, Topic,
         entry::Proven,
-        samples::{certificate, key, peer, trust},
+        samples::{Pen, certificate, key, peer, trust},
         storage::Memory,
     },
     fixtures::{name, signer},
+    wire::feeds::Batch,
 };
 
 const HQ: usize = 99;
@@ -39,9 +41,6 @@ fn setup(n: usize, boot: u64) -> Setup {
 
 /// HQ's control feed: each of these in turn.
 fn control_batch(orders: &[Control]) -> Vec<u8> {
-    use minicbor::bytes::ByteVec;
-
-    use crate::wire::feeds::Batch;
     let signer = signer();
     let online = storemesh_keys::Authored::verify(
         PeerId::from(*trust().chain.root()),
@@ -275,4 +274,24 @@ fn stock_that_hq_has_acknowledged_is_fetched_all_the_same_by_who_missed_it() {
     table.post(1, "stock", "c", moved(), AckLevel::Disk);
     table.run(Duration::from_secs(15));
     assert_eq!(table.on_hand(0, "milk"), Some(-3_000));
+}
+
+#[test]
+fn who_takes_a_journal_from_where_hq_has_it_knows_that_hq_has_it() {
+    let mut table = Table::open(2);
+    let mut pen = Pen::of(1, "sales");
+    let (feed, hash) = (pen.feed(), pen.write(b"1").hash());
+    let (chain, at) = (trust().chain, Timestamp(1));
+    let ack = Ack { chain, generation: 1, feed: feed.clone(), seq: 1, hash, at };
+    let batch = Batch {
+        bases: vec![signer().sign(&ack).into_signed()],
+        certificates: vec![certificate(1, "s1")],
+        online: Vec::new(),
+        entries: vec![ByteVec::from(pen.bytes(b"2"))],
+    };
+    let bytes = wire::encode(&FeedFrame { batch: Some(batch), ..FeedFrame::default() });
+    table.input(0, Input::Frame { from: Source::Neighbour(peer(1)), bytes });
+    let ledger = &table.tills[0].feeds.ledger;
+    let taken = ledger.feed(ledger.number(&feed).unwrap());
+    assert_eq!((taken.first, taken.last, taken.acked_in(1)), (2, 2, 1));
 }
