@@ -134,6 +134,9 @@ impl Hostile {
             3 => {
                 let mut header = other?.header;
                 header.seq += 1;
+                if chance.hits(500) {
+                    header.certificate = self.certificate;
+                }
                 Some(given(vec![self.write(header, b"forged")]))
             }
             // Its own: a gap, a wrong predecessor, a certificate that is another's, no such schema.
