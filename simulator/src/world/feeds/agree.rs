@@ -27,7 +27,7 @@ impl World {
         };
         let lost = |id: &&EntryId| {
             let excused = self.books.excused.contains(*id) || taken(id) || self.is_behind(id);
-            !excused && !hq.has(id)
+            !excused && !hq.has(id) && !self.is_of_ended(id)
         };
         if let Some((id, level)) = self.books.promised.iter().find(|(id, _)| lost(id)) {
             return Some(format!("HQ has not {id:?}, which was promised: {level:?}"));
