@@ -1,6 +1,6 @@
 //! What drives HQ's feeds: the second thread of its program.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use storemesh_protocol::{
     Instant,
@@ -8,6 +8,7 @@ use storemesh_protocol::{
         Control,
         hq::{HqFeeds, Input, Output},
     },
+    hq::LinkId,
 };
 
 use super::shelf::{Changes, Shelf};
@@ -24,6 +25,8 @@ use crate::world::{
 pub(in crate::world) struct HqSide {
     pub(in crate::world) shelf: Shelf,
     program: Option<Program>,
+    /// For the rules: when each link was last told how far the feeds are.
+    pub(super) told: BTreeMap<LinkId, Time>,
     /// It was restored: what it had said once it may have forgotten.
     pub(super) restored: bool,
 }

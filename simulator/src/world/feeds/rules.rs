@@ -7,7 +7,7 @@
 //! Entry bytes are counted as they come: [`World::feed_overhead`] says what they were against what was
 //! lacked.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use storemesh_protocol::{
     feeds::{
@@ -20,7 +20,7 @@ use storemesh_protocol::{
 };
 
 use super::shelf::Found;
-use crate::world::{World, net::Node};
+use crate::world::{World, clock::Time, net::Node};
 
 /// As design.md, 3.
 const TELL_EVERY: Duration = Duration::from_millis(50);
@@ -63,18 +63,10 @@ impl World {
         }
     }
 
-    /// What was told in the batch before, a moment ago.
     fn watch_told(&mut self, t: usize, to: Source, frame: &[u8]) {
-        let Ok(FeedFrame { have: Some(have), .. }) = FeedFrame::read(frame) else { return };
         let now = self.agenda.now();
         let program = self.hosts[t].feeds.program.as_mut().expect("it has just run");
-        // A vector of more feeds than a frame takes goes in several.
-        let whole = have.len() < FEEDS_MAX;
-        let before = program.told.insert(to, now).filter(|before| *before < now && whole);
-        if let Some(before) = before
-            && now < before + TELL_EVERY
-        {
-            let after = now.saturating_sub(before);
+        if let Some(after) = told_too_soon(&mut program.told, to, now, frame) {
             self.break_rule(t, format!("tells {} again after {after:?}", self.source(to)));
         }
     }
@@ -86,6 +78,11 @@ impl World {
                 let store = self.hosts[t].store;
                 if let Some(why) = self.stray(store, frame) {
                     self.break_hq_rule(format!("to {}: {why}", self.hosts[t].label));
+                }
+                let now = self.agenda.now();
+                if let Some(after) = told_too_soon(&mut self.hq.feeds.told, *link, now, frame) {
+                    let label = &self.hosts[t].label;
+                    self.break_hq_rule(format!("tells {label} again after {after:?}"));
                 }
             }
             hq::Output::Close { link, why } | hq::Output::Reject { link, why } => {
@@ -149,6 +146,21 @@ impl World {
         let as_f64 = |bytes: u64| u32::try_from(bytes).map_or(f64::MAX, f64::from);
         if lacked == 0 { 0.0 } else { as_f64(received) / as_f64(lacked) }
     }
+}
+
+/// How long after the time before a side is told how far the feeds are, if that is too soon.
+fn told_too_soon<S: Ord>(
+    told: &mut BTreeMap<S, Time>,
+    to: S,
+    now: Time,
+    frame: &[u8],
+) -> Option<Duration> {
+    let have = FeedFrame::read(frame).ok()?.have?;
+    // A vector of more feeds than a frame takes goes in several.
+    let whole = have.len() < FEEDS_MAX;
+    let before = told.insert(to, now).filter(|before| *before < now && whole)?;
+    let after = now.saturating_sub(before);
+    (after < TELL_EVERY).then_some(after)
 }
 
 /// Which parts a frame for feeds has.
