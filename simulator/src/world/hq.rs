@@ -1,7 +1,4 @@
-//! What drives the one HQ's composite, and the operator who gives it orders.
-//!
-//! The same contract as the program's driver. An operator who gets no answer orders again: every
-//! order may be given twice.
+//! What drives the one HQ's composite: the same contract as the program's driver.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -14,7 +11,7 @@ use storemesh_keys::{
 use storemesh_protocol::{
     Instant, Rows, Save,
     content::{ChunkId, ChunkRef},
-    hq::{Answer, Hq, Input, LinkId, Order, Output, Refusal},
+    hq::{Hq, Input, LinkId, Order, Output},
     terminal::{Join, JoinInput, JoinOutput},
 };
 
@@ -25,6 +22,7 @@ use super::{
     feeds::{HqSide, Shelf},
     link::Class,
     net::{ConnId, Node, Packet, What},
+    orders::Wish,
     release::name,
     terminal::{BATCH_MAX, WAKE_UP, micros},
 };
@@ -32,7 +30,6 @@ use super::{
 /// The chain's time when the world begins.
 const BEGAN: Timestamp = Timestamp(1_800_000_000_000);
 const SERVE: Duration = Duration::from_millis(2);
-const ORDER_AGAIN: Duration = Duration::from_secs(3);
 
 pub(super) fn wall(now: Time) -> Timestamp {
     BEGAN.plus(now)
@@ -46,10 +43,10 @@ pub(super) struct HqHost {
     pub(super) powered: bool,
     pub(super) boot: u32,
     rows: Rows,
-    chunks: BTreeSet<ChunkId>,
+    pub(super) chunks: BTreeSet<ChunkId>,
     pub(super) program: Option<HqProgram>,
-    orders: BTreeMap<u64, Wish>,
-    tickets: u64,
+    pub(super) orders: BTreeMap<u64, Wish>,
+    pub(super) tickets: u64,
     pub(super) feeds: HqSide,
     root: SecretKey,
     generation: u64,
@@ -67,13 +64,6 @@ pub(super) struct HqProgram {
     links: BTreeSet<LinkId>,
     /// HQ serves chunks on these.
     fetching: BTreeSet<LinkId>,
-}
-
-/// What an operator wants until it is done.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Wish {
-    Add(usize),
-    Start(usize),
 }
 
 impl HqHost {
@@ -233,57 +223,6 @@ impl World {
             }
         }
         outputs
-    }
-
-    // Orders.
-
-    pub(super) fn wish(&mut self, wish: Wish) {
-        self.hq.tickets += 1;
-        let ticket = self.hq.tickets;
-        self.hq.orders.insert(ticket, wish);
-        self.order(ticket);
-    }
-
-    pub(super) fn orders_done(&self) -> bool {
-        self.hq.orders.is_empty()
-    }
-
-    pub(super) fn order(&mut self, ticket: u64) {
-        let Some(wish) = self.hq.orders.get(&ticket) else { return };
-        let order = match wish {
-            Wish::Add(release) => {
-                let release = &self.releases[*release];
-                self.hq.chunks.extend(release.chunks.keys());
-                Order::AddRelease { release: release.head.clone() }
-            }
-            Wish::Start(release) => {
-                let head = &self.releases[*release].head;
-                self.ordered.insert(head.id);
-                Order::Start { product: head.product.clone(), version: head.version.clone() }
-            }
-        };
-        self.push_hq(Input::Order { ticket, order });
-        self.agenda.after(ORDER_AGAIN, Event::Order { ticket });
-    }
-
-    fn told(&mut self, ticket: u64, answer: Result<Answer, Refusal>) {
-        if let Ok(Answer::Say(control)) = answer {
-            self.say(ticket, control);
-            return;
-        }
-        let Some(wish) = self.hq.orders.remove(&ticket) else { return };
-        match (wish, answer) {
-            (Wish::Start(_), Ok(_)) => self.break_hq_rule("nothing to be said".to_owned()),
-            (Wish::Add(release), Ok(_)) => self.wish(Wish::Start(release)),
-            (_, Err(why)) => self.break_hq_rule(format!("HQ refuses a good order: {why}")),
-        }
-    }
-
-    /// HQ has said it to the chain.
-    pub(super) fn said(&mut self, ticket: u64) {
-        if let Some(Wish::Start(release)) = self.hq.orders.remove(&ticket) {
-            self.wanted = Some(release);
-        }
     }
 
     // The loop.

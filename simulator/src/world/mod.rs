@@ -18,6 +18,7 @@ mod grants;
 mod hq;
 mod link;
 mod net;
+mod orders;
 mod reach;
 mod release;
 mod rumours;

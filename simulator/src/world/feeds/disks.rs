@@ -1,8 +1,8 @@
 //! What happens to databases: put aside, put back, copied, lost, or not what they said.
 
-use storemesh_protocol::feeds::EntryId;
-
 use std::time::Duration;
+
+use storemesh_protocol::feeds::EntryId;
 
 use super::shelf::{Shelf, UNSYNCED_MAX};
 use crate::world::{World, clock::Time, faults::Fault};
@@ -165,7 +165,7 @@ impl World {
         self.books.excused.len()
     }
 
-    /// Whose box is not there any more, the till that was promised least is the only one to lose.
+    /// Entries of a terminal that were promised and are nowhere.
     #[cfg(test)]
     pub(in crate::world) fn lost_of(&self, t: usize) -> usize {
         let author = storemesh_protocol::feeds::Author::terminal(self.hosts[t].peer);

@@ -161,6 +161,18 @@ fn after_a_month_without_hq_all_comes_to_it_and_what_is_old_is_dropped_then() {
 }
 
 #[test]
+fn what_hq_has_is_kept_for_the_retention_all_the_same() {
+    let mut store = open(3, 6);
+    store.open_tills(20 * SECOND, 30);
+    store.run(30 * SECOND);
+    let kept: Vec<usize> = (0..3).map(|t| store.journal_of(t)).collect();
+    // It is looked for what is old every 10 minutes.
+    store.run(Duration::from_mins(21));
+    assert_eq!(store.broken().map(|broken| &broken.rule), None);
+    assert_eq!((0..3).map(|t| store.journal_of(t)).collect::<Vec<_>>(), kept);
+}
+
+#[test]
 fn a_full_disk_refuses_what_is_new_and_keeps_what_there_is() {
     let mut store = open(3, 5);
     let before = store.sell_now(1, AckLevel::Disk);
