@@ -11,6 +11,7 @@ use super::{
     failover::Failover,
     measure::{Figures, Phase, Row, ratio},
     own::Release,
+    sales::Count,
 };
 use crate::live::{
     chain::Chain,
@@ -70,6 +71,20 @@ fn failover(failover: &Failover) -> Vec<String> {
         ));
     }
     broken
+}
+
+/// HQ has each sale that a till was answered once, in order, and no other.
+pub(super) fn sales(count: &Count) -> Vec<String> {
+    let Count { answered, at_hq, twice, out_of_order, unknown, .. } = *count;
+    let broken = [
+        (answered - at_hq, "that were answered with 201 are not at HQ"),
+        (twice, "are at HQ twice"),
+        (out_of_order, "are at HQ before an earlier one of the same till"),
+        (unknown, "are at HQ that no till was answered"),
+        (usize::from(answered == 0), "at least should have been answered"),
+    ];
+    let broken = broken.into_iter().filter(|(sales, _)| *sales > 0);
+    broken.map(|(sales, what)| format!("{sales} sales {what}")).collect()
 }
 
 fn figures(figures: &Figures, rows: &[Row], version: &str, lost_bytes: u64) -> Vec<String> {
@@ -194,6 +209,18 @@ mod tests {
         let broken = failover(&bad);
         assert_eq!(broken.len(), 2, "{broken:?}");
         assert!(broken[0].contains("t2 took over from t1 after 10.5 s"), "{broken:?}");
+    }
+
+    #[test]
+    fn sales_that_hq_lacks_or_has_twice_are_named() {
+        let good = Count { answered: 9, at_hq: 9, repeated: 4, ..Count::default() };
+        assert_eq!(sales(&good), Vec::<String>::new());
+        let broken = sales(&Count { at_hq: 7, twice: 1, ..good });
+        assert_eq!(
+            broken,
+            ["2 sales that were answered with 201 are not at HQ", "1 sales are at HQ twice"]
+        );
+        assert_eq!(sales(&Count::default()).len(), 1);
     }
 
     #[test]

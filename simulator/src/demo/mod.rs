@@ -2,9 +2,9 @@
 //!
 //! It builds the programs, starts one HQ and a store of terminals behind a shaped line, joins them,
 //! publishes a real directory and then its next version, kills the gateway in the middle of that one,
-//! and ends with a table. Nothing is taken on
-//! trust: [`check`] compares every terminal's files with what was published, and whatever is not as
-//! promised makes the exit code 1. All it makes lies in one temporary folder.
+//! sells at every till meanwhile, and ends with a table. Nothing is taken on trust: [`check`] compares
+//! every terminal's files with what was published and HQ's journal with what the tills were answered, and
+//! whatever is not as promised makes the exit code 1. All it makes lies in one temporary folder.
 //!
 //! The story stands in [`story`]; what a phase measures in [`phase`]; what it prints in [`report`].
 
@@ -15,6 +15,7 @@ mod own;
 mod phase;
 mod progress;
 mod report;
+mod sales;
 mod story;
 mod text;
 
@@ -32,7 +33,7 @@ use storemesh_host::{
 use crate::live::{stop, tie};
 
 /// Publishes two versions to a store of real programs on this machine, kills its gateway in the middle
-/// of the second, and checks what arrives
+/// of the second while its tills sell, and checks what arrives
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// How many terminals the store has, 1 to 50

@@ -9,6 +9,8 @@ use storemesh_host::sizes;
 use super::{
     failover::Failover,
     measure::{Figures, Phase, Row},
+    sales::Count,
+    story::Told,
     text,
 };
 
@@ -26,13 +28,15 @@ pub(super) struct Report {
     failover_s: Option<f64>,
     refetched_bytes: Option<u64>,
     pub(super) phases: Vec<Phase>,
+    /// Of the tills, which sold meanwhile; none where the story did not come so far.
+    sales: Option<Count>,
     /// Where everything is left, when asked to.
     pub(super) folder: Option<PathBuf>,
 }
 
 impl Report {
-    pub(super) fn new(terminals: usize, wan_mbit: f64, told: (Vec<Phase>, Vec<String>)) -> Self {
-        let (phases, reasons) = told;
+    pub(super) fn new(terminals: usize, wan_mbit: f64, told: Told) -> Self {
+        let Told { phases, sales, reasons } = told;
         let failover = phases.iter().find_map(|phase| phase.failover.as_ref());
         Self {
             ok: reasons.is_empty(),
@@ -43,6 +47,7 @@ impl Report {
             failover_s: failover.map(|failover| failover.failover_s),
             refetched_bytes: failover.map(|failover| failover.refetched_bytes),
             phases,
+            sales,
             folder: None,
         }
     }
@@ -53,11 +58,14 @@ impl fmt::Display for Report {
         for phase in &self.phases {
             writeln!(f, "{}", PhaseText { phase, wan_mbit: self.wan_mbit })?;
         }
+        if let Some(sales) = &self.sales {
+            writeln!(f, "{}\n", SalesText(sales))?;
+        }
         if self.ok {
             return write!(
                 f,
                 "ok: every terminal ({} of {}) holds what was published, byte for byte, and \
-                 nothing that the store held crossed the line again",
+                 nothing that the store held crossed the line again; HQ has every sale once",
                 self.terminals, self.terminals
             );
         }
@@ -134,6 +142,19 @@ impl fmt::Display for FailoverText<'_> {
     }
 }
 
+struct SalesText<'a>(&'a Count);
+
+impl fmt::Display for SalesText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Count { answered, repeated, at_hq, twice, .. } = self.0;
+        write!(
+            f,
+            "sales: {answered} answered at the tills meanwhile, {at_hq} of them at HQ, {twice} twice; \
+             {repeated} posts were repeated\n       while a terminal did not answer"
+        )
+    }
+}
+
 /// Whoever reads the object finds its fields also when the demo never got that far.
 #[derive(Debug)]
 struct FiguresOrNulls(Option<Figures>);
@@ -152,7 +173,7 @@ impl Serialize for FiguresOrNulls {
 #[cfg(test)]
 mod tests {
     use super::*;
-    const FIELDS: [&str; 11] = [
+    const FIELDS: [&str; 12] = [
         "ok",
         "terminals",
         "release_bytes",
@@ -164,6 +185,7 @@ mod tests {
         "wan_limit_s",
         "failover_s",
         "refetched_bytes",
+        "sales",
     ];
 
     fn phase() -> Phase {
@@ -195,10 +217,19 @@ mod tests {
         }
     }
 
+    fn told(phases: Vec<Phase>) -> Told {
+        let sales = Count { answered: 40, at_hq: 40, repeated: 3, ..Count::default() };
+        Told { phases, sales: Some(sales), reasons: Vec::new() }
+    }
+
     #[test]
     fn the_json_has_the_promised_fields_whatever_happened() {
-        let good = Report::new(1, 20.0, (vec![phase()], Vec::new()));
-        let bad = Report::new(1, 20.0, (Vec::new(), vec!["nothing worked".into()]));
+        let good = Report::new(1, 20.0, told(vec![phase()]));
+        let bad = Report::new(
+            1,
+            20.0,
+            Told { reasons: vec!["nothing worked".into()], ..Told::default() },
+        );
         for report in [&good, &bad] {
             let json = serde_json::to_value(report).unwrap();
             for field in FIELDS {
@@ -222,7 +253,7 @@ mod tests {
             lost_bytes: 700 * 1024,
         };
         let phases = vec![phase(), Phase { failover: Some(failover), ..phase() }];
-        let report = Report::new(1, 20.0, (phases, Vec::new()));
+        let report = Report::new(1, 20.0, told(phases));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!((&json["failover_s"], &json["refetched_bytes"]), (&2.34.into(), &0.into()));
         assert_eq!(json["phases"][1]["failover"]["killed"], "t1");
@@ -237,10 +268,11 @@ mod tests {
 
     #[test]
     fn the_text_is_a_plain_table_and_a_verdict() {
-        let text = Report::new(1, 20.0, (vec![phase()], Vec::new())).to_string();
+        let text = Report::new(1, 20.0, told(vec![phase()])).to_string();
         assert!(text.contains("t1 (gateway)  0.1.0      4.4  9.5 MiB              0 B"), "{text}");
         assert!(text.contains("line: 10.0 MiB carried to move 9.5 MiB, 1.052 x"), "{text}");
         assert!(text.contains("last 4.6 s; 20 Mbit/s alone need 4.0 s"), "{text}");
+        assert!(text.contains("sales: 40 answered at the tills meanwhile, 40 of them"), "{text}");
         assert!(text.lines().last().unwrap().starts_with("ok: "), "{text}");
     }
 }

@@ -14,6 +14,7 @@ use super::{
     own::{self, Release},
     phase::{self, Gateway},
     report::Report,
+    sales::{Count, Tills},
     say,
 };
 use crate::live::{alarms, chain::Chain, child::Stderr, programs::Programs, relay::Wan, stop};
@@ -27,23 +28,26 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(10);
 /// A terminal reports what it runs at once, through the gateway.
 const REPORTED_WITHIN: Duration = Duration::from_secs(30);
 
+/// What there is to report so far.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) phases: Vec<Phase>,
+    pub(super) sales: Option<Count>,
+    /// What was not as promised.
+    pub(super) reasons: Vec<String>,
+}
+
 /// Whatever stops the story is one more reason in the report.
 pub(super) fn tell(args: &Args, folder: &Path) -> Report {
     let terminals = usize::from(args.terminals);
-    let (mut phases, mut reasons) = (Vec::new(), Vec::new());
-    if let Err(error) = tell_to_the_end(args, folder, terminals, &mut phases, &mut reasons) {
-        reasons.push(format!("{error:#}"));
+    let mut told = Told::default();
+    if let Err(error) = tell_to_the_end(args, folder, terminals, &mut told) {
+        told.reasons.push(format!("{error:#}"));
     }
-    Report::new(terminals, args.wan_mbit, (phases, reasons))
+    Report::new(terminals, args.wan_mbit, told)
 }
 
-fn tell_to_the_end(
-    args: &Args,
-    folder: &Path,
-    terminals: usize,
-    phases: &mut Vec<Phase>,
-    reasons: &mut Vec<String>,
-) -> Result<()> {
+fn tell_to_the_end(args: &Args, folder: &Path, terminals: usize, told: &mut Told) -> Result<()> {
     let (programs, releases) = match &args.dir {
         None => own::build(folder)?,
         Some(dir) => {
@@ -64,24 +68,29 @@ fn tell_to_the_end(
     chain.join()?;
     chain.start()?;
     chain.meet(MET_WITHIN)?;
+    say("every till sells from here on");
+    let tills = Tills::open(&chain)?;
 
     for (number, release) in releases.iter().enumerate() {
         // The first release shows how it is meant to go. One terminal has nobody to take over from it.
         let gateway = if number > 0 && terminals > 1 { Gateway::Killed } else { Gateway::Spared };
         let phase = phase::carry_out(&mut chain, release, args.wan_mbit, gateway)?;
-        reasons.extend(check::phase(&chain, release, &phase)?);
-        phases.push(phase);
+        told.reasons.extend(check::phase(&chain, release, &phase)?);
+        told.phases.push(phase);
     }
+    let sales = tills.close()?;
+    told.reasons.extend(check::sales(&sales));
+    told.sales = Some(sales);
     // One that was killed may still have to hear who the gateway is; if it does not, the check says so.
     _ = chain.meet(SETTLED_WITHIN);
     stop::check()?;
-    reasons.extend(check::gateways(&chain.statuses()?, &chain.hq.fleet()?));
+    told.reasons.extend(check::gateways(&chain.statuses()?, &chain.hq.fleet()?));
     if let Some(last) = releases.last() {
-        reasons.extend(reported(&chain, last)?);
+        told.reasons.extend(reported(&chain, last)?);
     }
     // What is said while stopping counts too.
     chain.stop()?;
-    reasons.extend(alarms::of_chain(&chain)?);
+    told.reasons.extend(alarms::of_chain(&chain)?);
     Ok(())
 }
 
