@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 use storemesh_keys::Name;
 
 use crate::{
-    admin::json::{CloneRow, NewEnd, NewSchema, Said, SchemaRow, SettingsRow},
+    admin::json::{CloneRow, EndRow, NewEnd, NewSchema, Said, SchemaRow, SettingsRow},
     cli::{Common, span},
     ops::{ask, client, refusals, show},
     schema,
@@ -93,6 +93,22 @@ pub(crate) fn end(common: &Common, terminal: &str, topic: Option<&Name>) -> anyh
     show(common, &said, || {
         let on = topic.map_or_else(|| "any topic".to_owned(), |topic| format!("topic {topic}"));
         format!("what {} writes on {on} after what HQ holds now counts nowhere", said.terminal)
+    })
+}
+
+pub(crate) fn list_ends(common: &Common) -> anyhow::Result<()> {
+    let client = client(&common.data)?;
+    let ends: Vec<EndRow> = ask(async { client.get("/v1/ends").await.map_err(refusals) })?;
+    show(common, &ends, || {
+        if ends.is_empty() {
+            return "no terminal was ended".to_owned();
+        }
+        let rows = ends.iter().map(|row| {
+            let topic = row.topic.clone().unwrap_or_else(|| "every topic".to_owned());
+            [row.store.clone(), row.terminal.clone(), topic, row.terminal_id.clone()]
+        });
+        let columns = [("STORE", Left), ("TERMINAL", Left), ("ENDED ON", Left), ("ID", Left)];
+        tables::table(columns, rows)
     })
 }
 

@@ -180,6 +180,8 @@ enum TerminalCommand {
         #[arg(long, value_name = "T")]
         topic: Option<Name>,
     },
+    /// All that were ended, and on which topics
+    Ends,
 }
 
 #[derive(Debug, Subcommand)]
@@ -295,6 +297,7 @@ impl Cli {
             Command::Terminal(TerminalCommand::End { terminal, topic }) => {
                 chain::end(common, &terminal, topic.as_ref())
             }
+            Command::Terminal(TerminalCommand::Ends) => chain::list_ends(common),
             Command::Clone(CloneCommand::List) => chain::list_clones(common),
             Command::Clone(CloneCommand::Settle { terminal }) => chain::settle(common, &terminal),
             Command::Restored(flags) => restored::run(common, &flags),

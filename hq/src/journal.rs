@@ -98,7 +98,8 @@ fn wrong(row: &HeldRow) -> String {
     let counted = [(row.missing, "missing"), (row.void, "void")];
     let counted = counted.iter().filter(|(count, _)| *count > 0);
     let mut wrong: Vec<String> = counted.map(|(count, what)| format!("{count} {what}")).collect();
-    let states = [(row.forked, "forked"), (row.cloned, "cloned: see `clone list`")];
+    let states =
+        [(row.forked, "forked"), (row.cloned, "cloned: see `clone list`"), (row.ended, "ended")];
     wrong.extend(states.iter().filter(|(is, _)| *is).map(|(_, what)| (*what).to_owned()));
     wrong.join(", ")
 }

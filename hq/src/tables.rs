@@ -47,7 +47,7 @@ pub(crate) fn fleet(rows: &[FleetRow], now_ms: u64) -> String {
     }
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let lines = rows.iter().map(|row| {
-        let state = match (row.online, row.gateway) {
+        let mut state = match (row.online, row.gateway) {
             (true, true) => "gateway".to_owned(),
             (true, false) => "online".to_owned(),
             (false, _) => match row.seen_ms {
@@ -55,6 +55,11 @@ pub(crate) fn fleet(rows: &[FleetRow], now_ms: u64) -> String {
                 None => "not heard of".to_owned(),
             },
         };
+        if row.ended {
+            state += ", ended";
+        } else if !row.ended_topics.is_empty() {
+            state = format!("{state}, ended on {}", row.ended_topics.join(" and "));
+        }
         let chunks = match row.chunks_total {
             0 => "-".to_owned(),
             total => format!("{}/{total}", row.chunks_have),
@@ -120,10 +125,12 @@ mod tests {
     fn a_terminal_of_which_nothing_is_known_has_its_row() {
         let row = FleetRow {
             terminal: "till-1".to_owned(),
-            peer: "12D3KooW".to_owned(),
+            terminal_id: "12D3KooW".to_owned(),
             store: "s1".to_owned(),
             gateway: false,
             online: false,
+            ended: false,
+            ended_topics: Vec::new(),
             product: None,
             wanted: None,
             running: None,
@@ -135,7 +142,11 @@ mod tests {
             bytes_lacking: None,
             seen_ms: None,
         };
-        let text = fleet(&[row], 0);
+        let text = fleet(std::slice::from_ref(&row), 0);
         assert!(text.contains("till-1") && text.contains("not heard of"), "{text}");
+        let on = FleetRow { ended_topics: vec!["cash".to_owned()], ..row.clone() };
+        assert!(fleet(&[on], 0).contains("not heard of, ended on cash"));
+        let all = FleetRow { ended: true, online: true, ..row };
+        assert!(fleet(&[all], 0).contains("online, ended"));
     }
 }

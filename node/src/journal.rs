@@ -17,7 +17,7 @@ use storemesh_protocol::feeds::PAYLOAD_MAX;
 use crate::{
     cli::Common,
     client::{ask, client},
-    views::{Counted, Entry, Journal, OwnFeed, Stock},
+    views::{Counted, Entry, Journal, JournalState, OwnFeed, Stock},
 };
 
 /// The node answers so long after what it was told to wait.
@@ -135,6 +135,9 @@ fn status(common: &Common) -> anyhow::Result<()> {
     if journal.state.full {
         out::line("the disk is full: new entries are refused, make room")?;
     }
+    if let Some(ended) = ended(&journal.state) {
+        out::line(ended)?;
+    }
     if journal.feeds.is_empty() {
         return out::line("this terminal has written nothing yet");
     }
@@ -158,6 +161,16 @@ pub(crate) fn unacked(entries: u64) -> String {
         1 => "1 entry of this terminal is still to reach HQ".to_owned(),
         more => format!("{more} entries of this terminal are still to reach HQ"),
     }
+}
+
+/// For `status` too.
+pub(crate) fn ended(state: &JournalState) -> Option<String> {
+    let on = match (state.ended, state.ended_topics.as_slice()) {
+        (true, _) => "any topic".to_owned(),
+        (false, []) => return None,
+        (false, topics) => topics.join(" and "),
+    };
+    Some(format!("HQ has ended what this terminal writes on {on}: it takes nothing more there"))
 }
 
 pub(crate) fn stock(common: &Common, item: &str) -> anyhow::Result<()> {
@@ -194,6 +207,16 @@ mod tests {
         assert_eq!(in_a_path("4012345678901"), "4012345678901");
         assert_eq!(in_a_path("a/b?c#d e.%"), "a%2Fb%3Fc%23d%20e%2E%25");
         assert_eq!(in_a_path("Käse"), "K%C3%A4se");
+    }
+
+    #[test]
+    fn an_end_is_told_with_its_topics() {
+        let mut state = JournalState::default();
+        assert_eq!(ended(&state), None);
+        state.ended_topics = vec!["cash".to_owned(), "sales".to_owned()];
+        assert!(ended(&state).unwrap().contains("writes on cash and sales:"));
+        state.ended = true;
+        assert!(ended(&state).unwrap().contains("writes on any topic:"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use storemesh_host::out;
 use crate::{
     cli::{Common, WhyQuestion},
     client::{ask, client},
-    journal::unacked,
+    journal::{ended, unacked},
     views::{Answer, Garbage, Gateway, Peer, Release, Status},
     words,
 };
@@ -55,6 +55,9 @@ pub(crate) fn status(common: &Common) -> anyhow::Result<()> {
     }
     if status.journal.full {
         out::line("the disk is full: sales are refused until there is room")?;
+    }
+    if let Some(ended) = ended(&status.journal) {
+        out::line(ended)?;
     }
     if status.journal.unacked > 0 {
         out::line(unacked(status.journal.unacked))?;

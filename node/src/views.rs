@@ -59,6 +59,12 @@ pub(crate) struct JournalState {
     pub(crate) acked_at_ms: Option<u64>,
     /// The disk is full: new entries are refused.
     pub(crate) full: bool,
+    /// HQ has ended this terminal: new entries are refused.
+    #[serde(default)]
+    pub(crate) ended: bool,
+    /// Or, where it is not ended as a whole, those on these topics.
+    #[serde(default)]
+    pub(crate) ended_topics: Vec<String>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each says one thing to a person")]
@@ -290,6 +296,8 @@ fn journal_state(status: &Feeds) -> JournalState {
         unacked: status.unacked,
         acked_at_ms: own.filter_map(|feed| feed.acked_at).map(|at| at.0).max(),
         full: status.full,
+        ended: status.ended.all,
+        ended_topics: status.ended.topics.iter().map(ToString::to_string).collect(),
     }
 }
 

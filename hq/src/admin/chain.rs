@@ -3,7 +3,7 @@
 //! ```text
 //! GET  /v1/schema                        POST /v1/schema {topics}
 //! GET  /v1/settings                      POST /v1/settings {what changes}
-//! POST /v1/terminals/{terminal}/end {topic?}
+//! GET  /v1/ends                          POST /v1/terminals/{terminal}/end {topic?}
 //! GET  /v1/clones                        POST /v1/clones/{terminal}/settle
 //! ```
 //!
@@ -19,7 +19,7 @@ use storemesh_host::http::Problem;
 use storemesh_keys::Name;
 use storemesh_protocol::{
     feeds::{
-        Author, Control, EntryId, Schema, Settings,
+        Author, Control, Ended, EntryId, Schema, Settings,
         hq::{self as feeds, AppendError},
     },
     hq::{Answer, FleetRow, Order},
@@ -27,7 +27,7 @@ use storemesh_protocol::{
 
 use super::{
     Admin, bad_request,
-    json::{CloneRow, NewEnd, NewSchema, Said, SchemaRow, SettingsRow},
+    json::{CloneRow, EndRow, NewEnd, NewSchema, Said, SchemaRow, SettingsRow},
     mismatch, parse,
 };
 use crate::{feeds::Order as FeedsOrder, schema};
@@ -97,20 +97,40 @@ pub(super) async fn clones(State(admin): State<Admin>) -> Result<Json<Vec<CloneR
     let fleet = admin.fleet().await?;
     let known = admin.journal.look(|read, _| feeds::clones(read)).await?;
     let rows = known.into_iter().map(|clones| {
-        let peer = clones.author.peer();
-        let terminal = fleet.iter().find(|terminal| terminal.peer == peer);
-        let name = |name: fn(&FleetRow) -> &Name| {
-            terminal.map_or_else(|| "-".to_owned(), |terminal| name(terminal).to_string())
-        };
-        CloneRow {
-            store: name(|terminal| &terminal.store),
-            terminal: name(|terminal| &terminal.name),
-            terminal_id: peer.to_string(),
-            boots: clones.boots.iter().map(ToString::to_string).collect(),
-            settled: clones.settled,
-        }
+        let (store, terminal, terminal_id) = called(&fleet, clones.author);
+        let boots = clones.boots.iter().map(ToString::to_string).collect();
+        CloneRow { store, terminal, terminal_id, boots, settled: clones.settled }
     });
     Ok(Json(rows.collect()))
+}
+
+pub(super) async fn ends(State(admin): State<Admin>) -> Result<Json<Vec<EndRow>>, Problem> {
+    let fleet = admin.fleet().await?;
+    let known = admin.journal.look(|read, _| feeds::ended(read)).await?;
+    let rows = known.into_iter().flat_map(|(author, Ended { all, topics })| {
+        let (store, terminal, terminal_id) = called(&fleet, author);
+        let topics = topics.into_iter().map(|topic| Some(topic.to_string()));
+        let on = all.then_some(None).into_iter().chain(topics).collect::<Vec<_>>();
+        on.into_iter().map(move |topic| EndRow {
+            store: store.clone(),
+            terminal: terminal.clone(),
+            terminal_id: terminal_id.clone(),
+            topic,
+        })
+    });
+    let mut rows: Vec<EndRow> = rows.collect();
+    rows.sort_by(|a, b| (&a.store, &a.terminal).cmp(&(&b.store, &b.terminal)));
+    Ok(Json(rows))
+}
+
+/// A terminal's store, name and id; one that HQ has not enrolled has but the id.
+fn called(fleet: &[FleetRow], author: Author) -> (String, String, String) {
+    let peer = author.peer();
+    let known = fleet.iter().find(|terminal| terminal.peer == peer);
+    let name = |name: fn(&FleetRow) -> &Name| {
+        known.map_or_else(|| "-".to_owned(), |terminal| name(terminal).to_string())
+    };
+    (name(|terminal| &terminal.store), name(|terminal| &terminal.name), peer.to_string())
 }
 
 pub(super) async fn settle(
@@ -144,7 +164,7 @@ impl Admin {
         }
     }
 
-    async fn fleet(&self) -> Result<Vec<FleetRow>, Problem> {
+    pub(super) async fn fleet(&self) -> Result<Vec<FleetRow>, Problem> {
         let Answer::Fleet(fleet) = self.order(Order::Fleet).await? else { return Err(mismatch()) };
         Ok(fleet)
     }

@@ -237,6 +237,7 @@ pub(super) async fn status(
         void: row.void,
         forked: row.forked,
         cloned: row.cloned,
+        ended: row.ended,
     });
     Ok(Json(rows.collect()))
 }

@@ -89,10 +89,14 @@ pub(crate) struct ReleaseRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FleetRow {
     pub(crate) terminal: String,
-    pub(crate) peer: String,
+    pub(crate) terminal_id: String,
     pub(crate) store: String,
     pub(crate) gateway: bool,
     pub(crate) online: bool,
+    /// Nothing that it writes from now on counts.
+    pub(crate) ended: bool,
+    /// Nor, where it is not ended as a whole, on these topics.
+    pub(crate) ended_topics: Vec<String>,
     pub(crate) product: Option<String>,
     pub(crate) wanted: Option<String>,
     pub(crate) running: Option<String>,
@@ -123,6 +127,18 @@ pub(crate) struct HeldRow {
     pub(crate) void: u64,
     pub(crate) forked: bool,
     pub(crate) cloned: bool,
+    /// What it writes on the topic from now on does not count.
+    pub(crate) ended: bool,
+}
+
+/// A terminal that was ended, on a topic or as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EndRow {
+    pub(crate) store: String,
+    pub(crate) terminal: String,
+    pub(crate) terminal_id: String,
+    /// None for every topic.
+    pub(crate) topic: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

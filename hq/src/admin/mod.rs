@@ -73,6 +73,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/v1/fleet", get(stores::fleet))
         .route("/v1/schema", get(chain::show_schema).post(chain::publish))
         .route("/v1/settings", get(chain::show_settings).post(chain::set))
+        .route("/v1/ends", get(chain::ends))
         .route("/v1/terminals/{terminal}/end", post(chain::end))
         .route("/v1/clones", get(chain::clones))
         .route("/v1/clones/{terminal}/settle", post(chain::settle))

@@ -9,7 +9,10 @@ use axum::{
 };
 use storemesh_host::http::Problem;
 use storemesh_keys::{InvitationCode, Name, SecretKey};
-use storemesh_protocol::hq::{self, Answer, INVITATION_VALID, Order};
+use storemesh_protocol::{
+    feeds::{Author, Ended, hq::ended},
+    hq::{self, Answer, INVITATION_VALID, Order},
+};
 
 use super::{
     Admin,
@@ -58,19 +61,22 @@ pub(super) async fn invite(
 }
 
 pub(super) async fn fleet(State(admin): State<Admin>) -> Result<Json<Vec<FleetRow>>, Problem> {
-    let Answer::Fleet(terminals) = admin.order(Order::Fleet).await? else {
-        return Err(mismatch());
-    };
-    Ok(Json(terminals.iter().flat_map(rows_of).collect()))
+    let terminals = admin.fleet().await?;
+    let ended = admin.journal.look(|read, _| ended(read)).await?;
+    let rows = |terminal| rows_of(terminal, ended.get(&Author::terminal(terminal.peer)));
+    Ok(Json(terminals.iter().flat_map(rows).collect()))
 }
 
-fn rows_of(terminal: &hq::FleetRow) -> Vec<FleetRow> {
+fn rows_of(terminal: &hq::FleetRow, ended: Option<&Ended>) -> Vec<FleetRow> {
+    let topics = ended.iter().flat_map(|ended| &ended.topics);
     let bare = FleetRow {
         terminal: terminal.name.to_string(),
-        peer: terminal.peer.to_string(),
+        terminal_id: terminal.peer.to_string(),
         store: terminal.store.to_string(),
         gateway: terminal.gateway,
         online: terminal.online,
+        ended: ended.is_some_and(|ended| ended.all),
+        ended_topics: topics.map(Name::to_string).collect(),
         product: None,
         wanted: None,
         running: None,

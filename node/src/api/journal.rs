@@ -184,12 +184,14 @@ fn problem(why: PostError) -> Problem {
         PostError::Full => {
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", "The disk is full", detail)
         }
-        PostError::Ended => Problem::new(
-            StatusCode::FORBIDDEN,
-            "ended",
-            "HQ has ended this terminal's feed",
-            detail,
-        ),
+        PostError::Ended(_) => {
+            let title = "HQ has ended this terminal's journal";
+            Problem::new(StatusCode::FORBIDDEN, "ended", title, detail)
+        }
+        PostError::Forked => {
+            let title = "This terminal's journal has forked";
+            Problem::new(StatusCode::FORBIDDEN, "forked", title, detail)
+        }
     }
 }
 
@@ -235,6 +237,15 @@ mod tests {
             assert!(problem.is("not-json") && problem.status == 400, "{problem:?}");
         }
         assert!(read(&"sales".parse().unwrap(), &[0xff, 0xfe]).is_err());
+    }
+
+    #[test]
+    fn who_is_ended_hears_on_which_topic_and_what_to_do() {
+        let ended = problem(PostError::Ended("cash".parse().unwrap()));
+        assert!(ended.is("ended") && ended.status == 403, "{ended:?}");
+        assert!(ended.detail.contains("topic cash") && ended.detail.contains("another terminal"));
+        let forked = problem(PostError::Forked);
+        assert!(forked.is("forked") && forked.detail.contains("anew"), "{forked:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use storemesh_keys::{Name, PeerId, Trust};
 use super::{
     Author, Boot, CONTROL, Clones, Read,
     export::certified,
-    hq::{clones, gaps, voids},
+    hq::{clones, ended, gaps, voids},
     ledger::{FEEDS, FORKS, Feed, FeedNo},
 };
 
@@ -31,6 +31,8 @@ pub struct Held {
     pub forked: bool,
     /// Two of its boots were alive at once, and nobody has decided yet.
     pub cloned: bool,
+    /// HQ has ended it on this topic: what comes after does not count.
+    pub ended: bool,
 }
 
 /// One row for each terminal and topic, of one store or of all.
@@ -41,6 +43,7 @@ pub fn held(storage: &dyn Read, trust: &Trust, store: Option<&Name>) -> Vec<Held
         .filter(|clones| !clones.settled)
         .map(|Clones { author, .. }| author)
         .collect();
+    let ended = ended(storage);
     let mut rows = BTreeMap::new();
     storage.scan(FEEDS, &[], &[u8::MAX; 5], &mut |key, bytes| {
         let number = key.try_into().ok().map(|key| FeedNo::of(u32::from_be_bytes(key)));
@@ -64,6 +67,7 @@ pub fn held(storage: &dyn Read, trust: &Trust, store: Option<&Name>) -> Vec<Held
                 void: 0,
                 forked: storage.get(FORKS, author.as_bytes()).is_some(),
                 cloned: undecided.contains(&author),
+                ended: ended.get(&author).is_some_and(|ended| ended.is_on(&feed.id.topic.name)),
             });
             let missing = gaps(storage, number).iter().map(|gap| gap.upto - gap.from + 1).sum();
             row.boots += 1;

@@ -26,6 +26,7 @@ pub use ack::Ack;
 pub use control::{
     COPIES_MAX, Clones, Control, END_FEEDS_MAX, End, LastCounted, Settings, Wanted, WantedRelease,
 };
+pub use ended::Ended;
 pub use entry::{
     After, Author, Boot, CertificateHash, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header,
     HeaderHash, PAYLOAD_MAX, PayloadHash, SEQ_MAX, Scope, Topic,

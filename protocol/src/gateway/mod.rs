@@ -91,6 +91,8 @@ pub(crate) enum Input {
     Hardware(Hardware),
     /// Whether what HQ wants finds no room on this terminal's disk.
     NoRoom(bool),
+    /// Whether HQ has ended all that this terminal writes.
+    JournalEnded(bool),
     /// What HQ's chunks come with.
     Rate(u64),
     /// A neighbour that holds the lease would rather see this terminal hold it.
@@ -236,6 +238,7 @@ impl Gateway {
             }
             Input::Hardware(hardware) => self.order.hardware(hardware),
             Input::NoRoom(no_room) => self.order.no_room(no_room),
+            Input::JournalEnded(ended) => self.order.ended(ended),
             Input::Rate(bytes_per_s) => self.order.rate(bytes_per_s),
             Input::Offered(peer) => {
                 if self.holder() == Some(peer) && self.uplink == Uplink::Closed {

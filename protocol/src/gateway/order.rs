@@ -1,7 +1,7 @@
 //! The published order of candidates: which terminal of a store should be its gateway.
 //!
-//! One whose disk has no room for what HQ wants comes last, since only the gateway fetches from HQ.
-//! Then: wired before wireless, mains before battery, then the uplink as measured (delay, then rate), then
+//! One that HQ has ended comes last, and before it one whose disk has no room for what HQ wants, since only
+//! the gateway fetches from HQ. Then: wired before wireless, mains before battery, then the uplink as measured (delay, then rate), then
 //! uptime, then PeerId. Each terminal tells its neighbours what it is, so all of one mesh know the
 //! same order. What is measured counts in powers of two: a difference that a person would not notice
 //! is none. Two terminals that judge a borderline differently call HQ in the same turn, and HQ
@@ -48,8 +48,10 @@ pub(super) struct Order {
 pub(super) struct Rank(Class, Reverse<u32>, PeerId);
 
 /// What of it does not change by itself.
+#[expect(clippy::struct_excessive_bools, reason = "each is a step of the order")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Class {
+    ended: bool,
     no_room: bool,
     wireless: bool,
     battery: bool,
@@ -77,6 +79,10 @@ impl Order {
 
     pub(super) fn no_room(&mut self, no_room: bool) {
         self.mine.no_room = no_room;
+    }
+
+    pub(super) fn ended(&mut self, ended: bool) {
+        self.mine.ended = ended;
     }
 
     pub(super) fn delay(&mut self, delay: Duration) {
@@ -133,7 +139,7 @@ impl Order {
         let reached = self.others.iter().filter(|(_, (c, _))| c.delay_ms.is_some());
         let best = reached.map(|(peer, _)| *peer).min_by_key(|peer| self.rank(now, *peer))?;
         let Rank(theirs, ..) = self.rank(now, best);
-        let built = |class: &Class| (class.no_room, class.wireless, class.battery);
+        let built = |class: &Class| (class.ended, class.no_room, class.wireless, class.battery);
         let closer = theirs.delay.saturating_add(WORTH_CLASSES) <= mine.delay;
         let worth = built(&theirs) < built(&mine) || (built(&theirs) == built(&mine) && closer);
         worth.then_some(best)
@@ -144,8 +150,8 @@ impl Class {
     fn of(candidate: &Candidate) -> Self {
         let delay = candidate.delay_ms.map_or(u32::MAX, |ms| (ms / DELAY_UNIT_MS + 1).ilog2());
         let rate = candidate.bytes_per_s.map_or(0, |rate| (rate / RATE_UNIT + 1).ilog2());
-        let Candidate { wired, mains, no_room, .. } = *candidate;
-        Self { no_room, wireless: !wired, battery: !mains, delay, rate: Reverse(rate) }
+        let Candidate { wired, mains, no_room, ended, .. } = *candidate;
+        Self { ended, no_room, wireless: !wired, battery: !mains, delay, rate: Reverse(rate) }
     }
 }
 
@@ -165,6 +171,7 @@ mod tests {
             bytes_per_s: None,
             uptime_s: 100,
             no_room: false,
+            ended: false,
         }
     }
 
@@ -188,13 +195,14 @@ mod tests {
             Candidate { wired: false, ..good() },
             Candidate { wired: false, mains: false, ..good() },
             Candidate { no_room: true, ..good() },
+            Candidate { ended: true, ..good() },
         ];
         // The highest PeerId first, so that PeerIds alone would turn the order around.
-        let numbered = (1..=9).rev().zip(worse_and_worse);
+        let numbered = (1..=10).rev().zip(worse_and_worse);
         let order = order(&numbered.collect::<Vec<_>>());
-        let mut by_rank: Vec<u8> = (1..=9).collect();
+        let mut by_rank: Vec<u8> = (1..=10).collect();
         by_rank.sort_by_key(|n| order.rank(NOW, peer(*n)));
-        assert_eq!(by_rank, [9, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(by_rank, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
     }
 
     #[test]

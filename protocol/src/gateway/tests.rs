@@ -204,8 +204,8 @@ fn meets(gateway: &mut Till, other: u8) {
 
 fn candidate(peer_n: u8, wired: bool) -> Input {
     let delay_ms = Some(5);
-    let (mains, bytes_per_s, uptime_s, no_room) = (true, None, 0, false);
-    let candidate = Candidate { wired, mains, delay_ms, bytes_per_s, uptime_s, no_room };
+    let mains = true;
+    let candidate = Candidate { wired, mains, delay_ms, ..Candidate::default() };
     Input::Candidate { peer: peer(peer_n), candidate }
 }
 
@@ -249,15 +249,17 @@ fn a_holder_offers_the_lease_to_a_better_one_and_goes_on_until_that_has_it() {
 }
 
 #[test]
-fn a_holder_whose_disk_is_full_offers_the_lease_to_one_that_can_fetch() {
-    let mut gateway = start(1);
-    _ = gateway.handle(START, READY);
-    _ = gateway.handle(START, told(1, 1, BY_HQ));
-    meets(&mut gateway, 2);
-    assert_eq!(gateway.deadline(), Instant::NEVER, "they are alike");
-    assert_eq!(gateway.handle(START, Input::NoRoom(true)), []);
-    let outputs = gateway.handle(gateway.deadline(), Input::Tick);
-    assert_eq!(outputs, [Output::GiveBack(Some(peer(2))), Output::Offer(peer(2))]);
+fn a_holder_whose_disk_is_full_or_that_hq_has_ended_offers_the_lease_to_another() {
+    for worse in [Input::NoRoom(true), Input::JournalEnded(true)] {
+        let mut gateway = start(1);
+        _ = gateway.handle(START, READY);
+        _ = gateway.handle(START, told(1, 1, BY_HQ));
+        meets(&mut gateway, 2);
+        assert_eq!(gateway.deadline(), Instant::NEVER, "they are alike");
+        assert_eq!(gateway.handle(START, worse), []);
+        let outputs = gateway.handle(gateway.deadline(), Input::Tick);
+        assert_eq!(outputs, [Output::GiveBack(Some(peer(2))), Output::Offer(peer(2))]);
+    }
 }
 
 #[test]

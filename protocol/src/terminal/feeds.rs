@@ -3,7 +3,8 @@
 //! The rule: the feeds hear who speaks to HQ for the store, and what time it is once that is sure, whenever
 //! it changes; from them come HQ's orders, of which the last for each product is kept, so that a start need
 //! not wait for them. A terminal that they say is to be kept out is not let in, like one
-//! without a certificate, until they say otherwise.
+//! without a certificate, until they say otherwise. One that HQ has ended is the gateway only where there is
+//! no other.
 
 use storemesh_keys::{PeerId, Timestamp};
 
@@ -11,7 +12,7 @@ use super::{Output, Terminal, WANTED};
 use crate::{
     Instant, Save,
     feeds::terminal::{FromFeeds, ToFeeds},
-    install,
+    gateway, install,
     time::clock,
 };
 
@@ -45,6 +46,10 @@ impl Terminal {
                 }
             }
             FromFeeds::LetIn(peer) => _ = self.kept_out.remove(&peer),
+            FromFeeds::Ended(ended) => {
+                self.gateway(now, gateway::Input::JournalEnded(ended.all), outputs);
+                self.ended = ended;
+            }
         }
     }
 

@@ -48,7 +48,7 @@ pub use self::{
 };
 use crate::{
     BadRow, Instant, Lease, Rows, Save,
-    feeds::Wanted,
+    feeds::{Ended, Wanted},
     finder::{self, Finder},
     gateway::{self, Gateway},
     install::{self, Installer},
@@ -143,6 +143,8 @@ pub struct Terminal {
     reach: Reach,
     /// Whom the feeds keep out.
     kept_out: BTreeSet<PeerId>,
+    /// On what HQ has ended this terminal.
+    ended: Ended,
     told: feeds::Told,
 }
 
@@ -191,6 +193,7 @@ impl Terminal {
             milestones: Vec::new(),
             reach: Reach::new(me),
             kept_out: BTreeSet::new(),
+            ended: Ended::default(),
             told: feeds::Told::default(),
             membership,
         };

@@ -102,6 +102,7 @@ pub struct Dark {
 }
 
 /// What decides, in this order, which terminal of a store should be its gateway.
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of a terminal")]
 #[derive(Clone, Copy, Debug, Default, Encode, Decode, PartialEq, Eq)]
 #[cbor(map)]
 pub struct Candidate {
@@ -121,6 +122,9 @@ pub struct Candidate {
     /// What HQ wants finds no room on its disk: it cannot fetch for the others either.
     #[n(5)]
     pub no_room: bool,
+    /// HQ has ended all that it writes: whoever takes it away, or has lost it, wants no store to hang on it.
+    #[n(6)]
+    pub ended: bool,
 }
 
 /// The lease holder's word that HQ will grant the lease to the receiver when it asks.

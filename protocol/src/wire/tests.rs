@@ -90,8 +90,9 @@ fn frames_of_the_mesh() {
         bytes_per_s: None,
         uptime_s: 60,
         no_room: true,
+        ended: true,
     });
-    golden(&mesh::Frame { candidate, ..frame() }, "a108a500f501f402182804183c05f5");
+    golden(&mesh::Frame { candidate, ..frame() }, "a108a600f501f402182804183c05f506f5");
     golden(&mesh::Frame { offer: Some(Offer {}), ..frame() }, "a109a0");
     let ask_unseen = Some(AskUnseen { generation: 1, epoch: 2, challenge: 3 });
     golden(&mesh::Frame { ask_unseen, ..frame() }, "a10aa3000101020203");

@@ -115,7 +115,7 @@ pub struct Invited {
 #[derive(Clone, Debug, Deserialize)]
 pub struct FleetRow {
     pub terminal: String,
-    pub peer: String,
+    pub terminal_id: String,
     pub store: String,
     pub gateway: bool,
     pub online: bool,

@@ -81,6 +81,7 @@ pub(crate) fn mesh_frames() -> Vec<mesh::Frame> {
         bytes_per_s: Some(2_000_000),
         uptime_s: 600,
         no_room: true,
+        ended: true,
     };
     let seen = Seen { peer: peer(3), name: name("till-3") };
     vec![

@@ -183,8 +183,10 @@ async fn what_was_written_after_an_end_is_not_exported_and_status_says_what_is_w
     world.give(1, till.writes("sales", b"{}")).await;
     world.journal(1).await;
     let author = storemesh_protocol::feeds::Author::terminal(till.key.peer_id());
-    let end = feeds::Order::End { author, topic: None };
-    world.feeds.order(end).await.unwrap().unwrap();
+    let sales = Some("sales".parse().unwrap());
+    for topic in [None, sales] {
+        world.feeds.order(feeds::Order::End { author, topic }).await.unwrap().unwrap();
+    }
     world.give(1, till.writes("sales", b"{}")).await;
     let held = async {
         loop {
@@ -197,7 +199,12 @@ async fn what_was_written_after_an_end_is_not_exported_and_status_says_what_is_w
     let rows = timeout(SOON, held).await.unwrap();
     assert_eq!((&rows[0]["topic"], &rows[0]["void"]), (&json!("sales"), &json!(0)));
     assert_eq!((&rows[1]["topic"], &rows[1]["void"]), (&json!("stock"), &json!(1)));
+    assert_eq!((&rows[0]["ended"], &rows[1]["ended"]), (&json!(true), &json!(true)));
     assert_eq!(world.journal(1).await.len(), 1);
+    let id = till.key.peer_id().to_string();
+    let row =
+        |topic: Value| json!({"store": "-", "terminal": "-", "terminal_id": id, "topic": topic});
+    assert_eq!(world.get("/v1/ends").await, json!([row(Value::Null), row(json!("sales"))]));
     assert_eq!(world.get("/v1/journal/status?store=s2").await, json!([]));
     assert_eq!(world.get("/v1/clones").await, json!([]));
     let nobody = world.post("/v1/terminals/till-9/end", json!({})).await.unwrap_err();

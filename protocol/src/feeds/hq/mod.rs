@@ -42,7 +42,7 @@ pub(crate) use self::{
 pub use self::{
     arrivals::{Cursor, CursorError},
     io::{AppendError, Event, Input, Lost, Output},
-    own::{clones, schema, settings},
+    own::{clones, ended, schema, settings, topics},
 };
 use super::{
     Author, Boot, CertificateHash, Storage,

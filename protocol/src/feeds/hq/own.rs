@@ -6,14 +6,14 @@
 //! What a former generation had said after the backup comes back from the stores: its schemas and ends hold
 //! on every machine that heard of them, so they are said again; what was wanted, or set, a person decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use storemesh_keys::Name;
 
 use super::{AppendError, Lost};
 use crate::feeds::{
-    Author, COPIES_MAX, Clones, Control, End, Read, Schema, Settings, Storage, Wanted,
-    WantedRelease,
+    Author, COPIES_MAX, Clones, Control, End, Ended, Read, Schema, Settings, Storage, Wanted,
+    WantedRelease, Writers,
     storage::{put, row, rows},
 };
 
@@ -216,6 +216,23 @@ pub fn settings(storage: &dyn Read) -> Settings {
 /// Terminals whose disks were cloned, settled or not.
 pub fn clones(storage: &dyn Read) -> Vec<Clones> {
     rows::<Clones>(storage, CLONES, b"").into_iter().map(|(_, clones)| clones).collect()
+}
+
+/// On what each author that HQ has ended is ended.
+pub fn ended(storage: &dyn Read) -> BTreeMap<Author, Ended> {
+    let mut by_author = BTreeMap::<Author, Vec<End>>::new();
+    for end in ends(storage) {
+        by_author.entry(end.author).or_default().push(end);
+    }
+    by_author.into_iter().map(|(author, ends)| (author, Ended::of(&ends))).collect()
+}
+
+/// Every topic that terminals may write, or might by an earlier schema.
+pub fn topics(storage: &dyn Read) -> BTreeSet<Name> {
+    let schemas = rows::<Schema>(storage, SCHEMAS, b"").into_iter();
+    let rules = schemas.flat_map(|(_, schema)| schema.topics);
+    let written = rules.filter(|rule| rule.writers == Writers::Terminals);
+    written.map(|rule| rule.name).collect()
 }
 
 pub(crate) fn ends(storage: &dyn Read) -> Vec<End> {

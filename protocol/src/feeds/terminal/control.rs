@@ -6,8 +6,8 @@ use super::{Event, FromFeeds, Output, TerminalFeeds};
 use crate::{
     Instant,
     feeds::{
-        Boot, Clones, Control, End, Header, Storage, Wanted, WantedRelease, control::COPIES_MAX,
-        ended::take_back,
+        Author, Boot, Clones, Control, End, Ended, Header, Storage, Wanted, WantedRelease,
+        control::COPIES_MAX, ended::take_back,
     },
     wire::{self, feeds::Cloned},
 };
@@ -35,7 +35,7 @@ impl TerminalFeeds {
             self.ledger.add_schema(schema);
         }
         if let Some(end) = control.end {
-            self.end(storage, end);
+            self.end(storage, end, outputs);
         }
         self.raise_generation(generation, outputs);
         if generation < self.ledger.generation() {
@@ -65,12 +65,17 @@ impl TerminalFeeds {
     }
 
     /// What an author wrote beyond its end no longer counts.
-    fn end(&mut self, storage: &mut dyn Storage, end: End) {
+    fn end(&mut self, storage: &mut dyn Storage, end: End, outputs: &mut Vec<Output>) {
+        let author = end.author;
         let feeds: Vec<_> = self.ledger.of(end.author).map(|(number, _)| number).collect();
         let before = self.ledger.ends(end.author);
         self.ledger.add_end(end);
         for number in feeds {
             take_back(&self.ledger, storage, number, &before, &self.roles.store);
+        }
+        if author == Author::terminal(self.roles.me) {
+            let ended = Ended::of(&self.ledger.ends(author));
+            outputs.push(Output::Tell(FromFeeds::Ended(ended)));
         }
     }
 
@@ -98,7 +103,7 @@ impl TerminalFeeds {
             return;
         }
         if let (true, Some(other)) = (boots.contains(&boot), newest) {
-            let author = crate::feeds::Author::terminal(peer);
+            let author = Author::terminal(peer);
             let boots = [boot, other];
             self.evidence.seen(Cloned { author, boots });
             outputs.push(Output::Event(Event::Cloned { author, boots }));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use storemesh_keys::{Certificate, HqSigned, Name, PeerId, Timestamp};
 
 use crate::{
-    feeds::{Author, Boot, EntryId, Settings, Wanted},
+    feeds::{Author, Boot, Ended, EntryId, Settings, Wanted},
     terminal::Source,
 };
 
@@ -94,14 +94,22 @@ pub enum PostError {
     TooLarge { found: usize, max: u32 },
     #[error("an idempotency key of {0} bytes: from 1 to {KEY_MAX} are possible")]
     Key(usize),
-    #[error("this key was used before, with another body")]
+    #[error("this idempotency key stands for another event")]
     Conflict(EntryId),
     #[error("{0}")]
     Body(String),
     #[error("the disk is full: nothing new is kept until there is room; what is there stays")]
     Full,
-    #[error("HQ has ended what this terminal writes: ask the head office")]
-    Ended,
+    #[error(
+        "HQ has ended what this terminal writes on topic {0}, so the event is not kept: post it on another \
+         terminal, and ask the head office (`storemesh-hq terminal ends` there)"
+    )]
+    Ended(Name),
+    #[error(
+        "this terminal has written two entries with one number, so nothing more of it counts: post on \
+         another terminal, and join this one anew in an empty data folder"
+    )]
+    Forked,
 }
 
 fn list(names: &[Name]) -> String {
@@ -144,6 +152,8 @@ pub enum FromFeeds {
     /// Two of this terminal's boots were alive at once: nobody speaks with it until HQ has decided.
     KeepOut(PeerId),
     LetIn(PeerId),
+    /// HQ has ended this very terminal.
+    Ended(Ended),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -118,8 +118,11 @@ impl TerminalFeeds {
             after,
         };
         let id = EntryId { feed: header.feed(), seq };
-        if !self.ledger.counts(&id) || self.ledger.is_forked(&author) {
-            return Err(PostError::Ended);
+        if !self.ledger.counts(&id) {
+            return Err(PostError::Ended(post.topic.clone()));
+        }
+        if self.ledger.is_forked(&author) {
+            return Err(PostError::Forked);
         }
         let sign = |header| storemesh_keys::Authored::sign(&self.key, header);
         let entry = Proven::sign(sign, header, payload);

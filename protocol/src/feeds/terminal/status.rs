@@ -3,7 +3,7 @@
 use storemesh_keys::Timestamp;
 
 use super::TerminalFeeds;
-use crate::feeds::{Author, EntryId, FeedId, Settings};
+use crate::feeds::{Author, Ended, EntryId, FeedId, Settings};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -16,6 +16,8 @@ pub struct Status {
     pub full: bool,
     /// Entries of this terminal that HQ has not acknowledged.
     pub unacked: u64,
+    /// On what HQ has ended this terminal.
+    pub ended: Ended,
     /// Feeds that are here, by whoever wrote them.
     pub feeds: Vec<FeedStatus>,
 }
@@ -65,6 +67,7 @@ impl TerminalFeeds {
             settings: self.settings,
             full: self.full,
             unacked,
+            ended: Ended::of(&self.ledger.ends(own)),
             feeds,
         }
     }

@@ -8,7 +8,7 @@ use storemesh_keys::PeerId;
 use super::*;
 use crate::{
     feeds::{
-        Ack, CONTROL, Control, Header, PayloadHash, Schema, Scope, Topic,
+        Ack, CONTROL, Control, End, Ended, Header, PayloadHash, Schema, Scope, Topic,
         entry::Proven,
         samples::{Pen, certificate, key, peer, trust},
         storage::Memory,
@@ -182,6 +182,40 @@ fn another_body_under_a_key_is_a_conflict() {
     table.sale(0, "a", AckLevel::Disk);
     table.post(0, "sales", "a", Body::Event(b"{}".to_vec()), AckLevel::Disk);
     assert!(matches!(table.tills[0].answers[1].1, Err(PostError::Conflict(_))));
+}
+
+#[test]
+fn a_terminal_that_hq_has_ended_refuses_by_topic_and_tells_the_rest_of_itself() {
+    let mut table = Table::new(2);
+    let end = |topic: Option<&str>| {
+        let (author, topic) = (Author::terminal(peer(0)), topic.map(name));
+        Some(End { author, topic, last: Vec::new() })
+    };
+    let schema = Control { schema: Some(Schema::first()), ..Control::default() };
+    let cash = Control { end: end(Some("cash")), ..Control::default() };
+    let all = Control { end: end(None), ..Control::default() };
+    let from = Source::Hq;
+    table.input(0, Input::Up(from));
+    let bytes = control_batch(&[schema.clone(), cash.clone()]);
+    table.input(0, Input::Frame { from, bytes });
+    table.post(0, "cash", "a", Body::Event(b"1".to_vec()), AckLevel::Disk);
+    let on_cash = Ended { all: false, topics: [name("cash")].into() };
+    let till = &table.tills[0];
+    assert_eq!(till.answers, [(7, Err(PostError::Ended(name("cash"))))]);
+    assert_eq!(till.feeds.status().ended, on_cash);
+    table.sale(0, "b", AckLevel::Disk);
+    assert!(table.tills[0].answers[1].1.is_ok(), "the others go on");
+    table.input(0, Input::Frame { from, bytes: control_batch(&[schema, cash, all]) });
+    table.sale(0, "c", AckLevel::Disk);
+    let till = &table.tills[0];
+    assert_eq!(till.answers[2].1, Err(PostError::Ended(name("sales"))));
+    let told = till.told.iter().filter_map(|told| {
+        let FromFeeds::Ended(ended) = told else { return None };
+        Some(ended.clone())
+    });
+    let both = Ended { all: true, ..on_cash.clone() };
+    assert_eq!(told.collect::<Vec<_>>(), [on_cash, both]);
+    assert_eq!(table.tills[1].feeds.status().ended, Ended::default());
 }
 
 #[test]

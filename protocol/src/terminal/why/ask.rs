@@ -6,7 +6,7 @@ use storemesh_keys::{Name, PeerId};
 
 use super::{
     Answer, Ask, Question, gateway,
-    gateway::By,
+    gateway::{By, Way},
     neighbour::{self, Delivers, Link},
     release::{self, Step},
     words::{listed, many},
@@ -90,10 +90,7 @@ impl Terminal {
     pub fn why(&self, now: Instant, ask: &Ask) -> Vec<Answer> {
         match ask {
             Ask::Everything => self.why_everything(now),
-            Ask::Releases => {
-                let all = self.why_releases(now);
-                if all.is_empty() { vec![self.why_no_release(now)] } else { all }
-            }
+            Ask::Releases => self.why_releases(now, &gateway::way(&self.gateway_facts(now))),
             Ask::Release(product) => vec![self.why_release(now, product)],
             Ask::Gateway => vec![gateway::answer(&self.gateway_facts(now))],
             Ask::Neighbours => {
@@ -105,11 +102,15 @@ impl Terminal {
     }
 
     fn why_everything(&self, now: Instant) -> Vec<Answer> {
-        let mut answers = self.why_releases(now);
-        if answers.is_empty() {
-            answers.push(self.why_no_release(now));
-        }
-        answers.push(gateway::answer(&self.gateway_facts(now)));
+        let gateway = self.gateway_facts(now);
+        let way = match gateway::way(&gateway) {
+            way @ Way::Open(_) => way,
+            // Why not is the gateway's answer, and said once.
+            Way::Broken(_) => Way::Broken("HQ is not reached".to_owned()),
+        };
+        let mut answers = self.why_releases(now, &way);
+        answers.push(gateway::answer(&gateway));
+        answers.extend(self.why_ended());
         // Strangers that are kept out, next door's terminals say, are as it should be.
         let stranger =
             |peer: &PeerId| self.refusals.0.contains_key(peer) && !self.names.contains_key(peer);
@@ -127,10 +128,24 @@ impl Terminal {
         answers
     }
 
-    fn why_releases(&self, now: Instant) -> Vec<Answer> {
-        let way = gateway::way(&self.gateway_facts(now));
-        let one = |(name, product)| release::answer(&self.release_facts(now, name, product), &way);
-        self.installer.products().map(one).collect()
+    fn why_releases(&self, now: Instant, way: &Way) -> Vec<Answer> {
+        let one = |(name, product)| release::answer(&self.release_facts(now, name, product), way);
+        let all: Vec<Answer> = self.installer.products().map(one).collect();
+        if all.is_empty() { vec![release::none(way)] } else { all }
+    }
+
+    /// What HQ has ended of this terminal's journals.
+    fn why_ended(&self) -> Option<Answer> {
+        if !self.ended.is_any() {
+            return None;
+        }
+        let topics: Vec<String> = self.ended.topics.iter().map(Name::to_string).collect();
+        let on = if self.ended.all { "any topic".to_owned() } else { listed(&topics, NAMED_MAX) };
+        let text = format!(
+            "HQ has ended what this terminal writes on {on}: it takes nothing more there; post on another \
+             terminal, and ask the head office"
+        );
+        Some(Answer::wrong(Question::Journal, "journal.ended", text))
     }
 
     fn why_release(&self, now: Instant, product: &str) -> Answer {
@@ -142,20 +157,6 @@ impl Terminal {
             return release::unknown(product, &known, &way);
         };
         release::answer(&self.release_facts(now, name, state), &way)
-    }
-
-    /// No product at all is wanted or runs.
-    fn why_no_release(&self, now: Instant) -> Answer {
-        match gateway::way(&self.gateway_facts(now)) {
-            gateway::Way::Open(_) => {
-                let text = "HQ has asked for no release yet".to_owned();
-                Answer::well(Question::Store, "release.none", text)
-            }
-            gateway::Way::Broken(why) => {
-                let text = format!("this terminal has not heard of any release: {why}");
-                Answer::wrong(Question::Store, "release.not_heard", text)
-            }
-        }
     }
 
     fn release_facts(&self, now: Instant, name: &Name, product: &Product) -> release::Facts {

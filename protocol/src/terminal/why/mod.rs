@@ -37,6 +37,8 @@ pub enum Question {
     Release(String),
     Gateway,
     Neighbour(String),
+    /// What this terminal itself writes.
+    Journal,
 }
 
 impl fmt::Display for Question {
@@ -46,6 +48,7 @@ impl fmt::Display for Question {
             Self::Release(product) => write!(f, "release {product}"),
             Self::Gateway => write!(f, "gateway"),
             Self::Neighbour(name) => write!(f, "neighbour {name}"),
+            Self::Journal => write!(f, "journal"),
         }
     }
 }

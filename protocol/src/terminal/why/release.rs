@@ -126,6 +126,20 @@ pub(super) fn answer(facts: &Facts, way: &Way) -> Answer {
     }
 }
 
+/// No product at all is wanted or runs.
+pub(super) fn none(way: &Way) -> Answer {
+    match way {
+        Way::Open(_) => {
+            let text = "HQ has asked for no release yet".to_owned();
+            Answer::well(Question::Store, "release.none", text)
+        }
+        Way::Broken(why) => {
+            let text = format!("this terminal has not heard of any release: {why}");
+            Answer::wrong(Question::Store, "release.not_heard", text)
+        }
+    }
+}
+
 /// HQ has asked for no release of `product`, as far as this terminal has heard.
 pub(super) fn unknown(product: &str, known: &[String], way: &Way) -> Answer {
     let known = if known.is_empty() {

@@ -7,6 +7,7 @@ use storemesh_keys::{Certificate, Name, PeerId, Roles, SecretKey, Timestamp, Ver
 use super::{Answer, Ask, State};
 use crate::{
     Instant, Rows,
+    feeds::{Ended, terminal::FromFeeds},
     fixtures::{lease, name, signer},
     terminal::{FoundBy, Input, Membership, Output, Setup, Terminal},
     wire::{
@@ -108,6 +109,23 @@ fn a_terminal_that_has_just_started_calls_and_then_says_why_hq_is_not_reached() 
     let all = terminal.why(NOW, &Ask::Everything);
     let codes: Vec<&str> = all.iter().map(|answer| answer.code).collect();
     assert_eq!(codes, ["release.not_heard", "gateway.none"]);
+    let why = all.iter().filter(|answer| answer.text.contains("hq.example:7400"));
+    assert_eq!(why.count(), 1, "said once: {all:?}");
+}
+
+#[test]
+fn a_terminal_that_hq_has_ended_says_so_and_on_what() {
+    let mut terminal = terminal();
+    hq_says(&mut terminal, holder(1, key(11).peer_id()));
+    let mut ended = |ended: Ended| {
+        _ = tell(&mut terminal, Input::Feeds(FromFeeds::Ended(ended)));
+        let all = terminal.why(NOW, &Ask::Everything);
+        all.into_iter().find(|answer| answer.code == "journal.ended").unwrap()
+    };
+    let cash = ended(Ended { all: false, topics: [name("cash")].into() });
+    assert!(cash.state == State::Wrong && cash.text.contains("writes on cash:"), "{}", cash.text);
+    let all = ended(Ended { all: true, ..Ended::default() });
+    assert!(all.text.contains("writes on any topic:"), "{}", all.text);
 }
 
 #[test]

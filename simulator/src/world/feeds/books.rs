@@ -92,7 +92,7 @@ impl World {
             }
             // It was not there yet, or is gone for the moment: the till posts again.
             Err(PostError::NoSchema | PostError::Full) if before.is_none() => {}
-            Err(PostError::Ended) if self.is_ended(t) => {}
+            Err(PostError::Ended(_) | PostError::Forked) if self.is_ended(t) => {}
             Err(why) => self.break_rule(t, format!("refuses post {}: {why}", attempt.post)),
         }
     }

@@ -98,7 +98,10 @@ impl Scene {
         let post = Post { topic, key, body: Body::Event(b"{}".to_vec()), ack, wait };
         let answers = self.take(Input::Post { ticket: 1, post });
         let refused = |why: &PostError| match why {
-            PostError::Ended | PostError::UnknownTopic(..) | PostError::TooLarge { .. } => true,
+            PostError::Ended(_)
+            | PostError::Forked
+            | PostError::UnknownTopic(..)
+            | PostError::TooLarge { .. } => true,
             PostError::NoSchema
             | PostError::NotWritten(_)
             | PostError::Key(_)
