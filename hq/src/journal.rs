@@ -7,10 +7,11 @@ use std::{
 };
 
 use anyhow::Context as _;
+use storemesh_host::stock::Stock;
 use storemesh_keys::Name;
 
 use crate::{
-    admin::json::{HeldRow, StockRow},
+    admin::json::HeldRow,
     cli::{Common, ExportFlags},
     ops::{ask, client, refusals, show},
     tables::{self, Column::Left, Column::Right},
@@ -109,10 +110,10 @@ pub(crate) fn stock(common: &Common, item: &str, store: Option<&Name>) -> anyhow
     let path = format!("/v1/stock/{}", escaped(item));
     if let Some(store) = store {
         let path = format!("{path}?store={store}");
-        let row: StockRow = ask(async { client.get(&path).await.map_err(refusals) })?;
+        let row: Stock = ask(async { client.get(&path).await.map_err(refusals) })?;
         return show(common, &row, || row.on_hand.to_string());
     }
-    let rows: Vec<StockRow> = ask(async { client.get(&path).await.map_err(refusals) })?;
+    let rows: Vec<Stock> = ask(async { client.get(&path).await.map_err(refusals) })?;
     show(common, &rows, || {
         if rows.is_empty() {
             return format!("no store has moved or counted `{item}` yet");

@@ -12,7 +12,7 @@
 //! | `POST /v1/garbage/collect` | deletes it, and says what |
 //! | `POST /v1/journal/TOPIC` | keeps an event, and says where ([`views::Entry`]) |
 //! | `GET /v1/journal` | how this terminal's own entries stand ([`views::Journal`]) |
-//! | `GET /v1/stock/ITEM` | what is on hand of an item ([`views::Stock`]) |
+//! | `GET /v1/stock/ITEM` | what is on hand of an item ([`storemesh_host::stock::Stock`]) |
 //!
 //! On the socket whoever may open it may ask; on loopback it takes the token. Errors are problem
 //! documents (RFC 9457).
@@ -29,7 +29,7 @@ use axum::{
     routing::{get, post},
 };
 use storemesh_host::{db::Db, http::Problem};
-use storemesh_keys::Name;
+use storemesh_keys::{Name, Trust};
 use storemesh_protocol::{feeds::PAYLOAD_MAX, terminal::Ask};
 use tokio::sync::oneshot;
 
@@ -60,6 +60,9 @@ pub(crate) struct Kept {
     pub(crate) db: Arc<Db>,
     pub(crate) terminal: Name,
     pub(crate) store: Name,
+    /// This terminal's PeerId, as text.
+    pub(crate) terminal_id: String,
+    pub(crate) trust: Trust,
 }
 
 pub(crate) fn router(api: Api) -> Router {

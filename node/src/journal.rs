@@ -10,14 +10,17 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use storemesh_host::out;
+use storemesh_host::{
+    out,
+    stock::{Counted, Stock},
+};
 use storemesh_keys::Name;
 use storemesh_protocol::feeds::PAYLOAD_MAX;
 
 use crate::{
     cli::Common,
     client::{ask, client},
-    views::{Counted, Entry, Journal, JournalState, OwnFeed, Stock},
+    views::{Entry, Journal, JournalState, OwnFeed},
 };
 
 /// The node answers so long after what it was told to wait.
@@ -85,7 +88,7 @@ fn post(common: &Common, flags: &PostFlags) -> anyhow::Result<()> {
     if common.json {
         return out::json(&entry);
     }
-    let Entry { terminal, boot, topic, seq, reached } = &entry;
+    let Entry { terminal, boot, topic, seq, reached, .. } = &entry;
     out::line(format_args!("entry {seq} of {topic}, boot {boot}, by {terminal}"))?;
     match (reached.as_deref(), flags.ack) {
         (None, _) => Ok(()),
@@ -179,8 +182,9 @@ pub(crate) fn stock(common: &Common, item: &str) -> anyhow::Result<()> {
         return out::json(&stock);
     }
     out::line(format_args!("{}: {} on hand", stock.item, stock.on_hand))?;
-    if let Some(Counted { quantity, peer, .. }) = &stock.counted {
-        out::line(format_args!("the last count found {quantity}, on terminal {}", &peer[..12]))?;
+    if let Some(Counted { quantity, terminal, terminal_id, .. }) = &stock.counted {
+        let by = terminal.as_ref().unwrap_or(terminal_id);
+        out::line(format_args!("the last count found {quantity}, by terminal {by}"))?;
     }
     Ok(())
 }

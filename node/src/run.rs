@@ -137,6 +137,8 @@ async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> an
         db: feeds.db,
         terminal: name.clone(),
         store: membership.certificate.store.clone(),
+        terminal_id: membership.certificate.peer.to_string(),
+        trust: membership.trust(),
     };
     let router = api::router(Api { inbox: inbox.clone(), jobs: jobs.clone(), kept });
     let reach = Reach { mesh: commands, uplink, jobs, feeds: feeds.inbox.clone() };

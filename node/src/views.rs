@@ -1,7 +1,6 @@
 //! How the terminal is, as JSON. Names of fields are part of the API; units stand last in them.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use storemesh_keys::Name;
 use storemesh_protocol::{
     feeds::terminal::{AckLevel, Posted, Status as Feeds},
@@ -200,6 +199,7 @@ pub(crate) struct Garbage {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) terminal: String,
+    pub(crate) terminal_id: String,
     /// 16 hexadecimal digits.
     pub(crate) boot: String,
     pub(crate) topic: String,
@@ -237,25 +237,7 @@ pub(crate) struct OwnFeed {
     pub(crate) copies: usize,
 }
 
-/// What is on hand of an item in the store.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Stock {
-    pub(crate) item: String,
-    pub(crate) on_hand: Box<RawValue>,
-    /// The last count, where there was one.
-    pub(crate) counted: Option<Counted>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Counted {
-    pub(crate) quantity: Box<RawValue>,
-    /// The entry that says so: whose, and which.
-    pub(crate) peer: String,
-    pub(crate) boot: String,
-    pub(crate) seq: u64,
-}
-
-pub(crate) fn entry(terminal: &Name, posted: &Posted, safe: bool) -> Entry {
+pub(crate) fn entry((terminal, id): (&Name, &str), posted: &Posted, safe: bool) -> Entry {
     let reached = match posted.reached {
         AckLevel::Disk => "disk",
         AckLevel::Neighbour => "neighbour",
@@ -263,6 +245,7 @@ pub(crate) fn entry(terminal: &Name, posted: &Posted, safe: bool) -> Entry {
     };
     Entry {
         terminal: terminal.to_string(),
+        terminal_id: id.to_owned(),
         boot: posted.id.feed.boot.to_string(),
         topic: posted.id.feed.topic.name.to_string(),
         seq: posted.id.seq,

@@ -7,11 +7,13 @@
 
 mod client;
 mod problem;
+mod query;
 mod server;
 mod socket_path;
 
 pub use client::{Client, ClientError};
 pub use problem::Problem;
+pub use query::{Asked, Parameters};
 pub use server::{bind_tcp, bind_unix, serve_tcp, serve_unix};
 
 /// The largest body that a client accepts, and the largest that makes sense for a server.

@@ -22,7 +22,7 @@ use axum::{
     body::{Body, to_bytes},
     extract::{DefaultBodyLimit, Request, State},
     http::{
-        HeaderValue, StatusCode,
+        HeaderValue, Method, StatusCode,
         header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     middleware::{Next, from_fn, from_fn_with_state},
@@ -50,6 +50,8 @@ const ANSWER: Duration = Duration::from_mins(2);
 const CONNECTIONS: usize = 256;
 /// What another's error text is cut to when it becomes a problem's detail.
 const DETAIL_BYTES: usize = 4096;
+/// And a path that nothing is at, when it is told back.
+const PATH_CHARS: usize = 200;
 
 /// Listens on `address`.
 ///
@@ -167,6 +169,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 }
 
 async fn as_problem(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     let status = response.status();
     let is_problem =
@@ -176,9 +179,26 @@ async fn as_problem(request: Request, next: Next) -> Response {
     }
     let (mut parts, body) = response.into_parts();
     let detail = to_bytes(body, DETAIL_BYTES).await.unwrap_or_default();
-    let problem = Problem::of_status(status, String::from_utf8_lossy(&detail)).into_response();
+    let mut detail = String::from_utf8_lossy(&detail).into_owned();
+    if detail.is_empty() {
+        detail = unrouted(status, &method, &path);
+    }
+    let problem = Problem::of_status(status, detail).into_response();
     // Headers such as `Allow` stay; those that described the text go.
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::MEDIA_TYPE));
     Response::from_parts(parts, problem.into_body())
+}
+
+/// What to say where no route was found; axum says nothing.
+fn unrouted(status: StatusCode, method: &Method, path: &str) -> String {
+    // Whoever asks may have written anything.
+    let path: String = path.chars().take(PATH_CHARS).collect();
+    match status {
+        StatusCode::NOT_FOUND => format!("there is nothing at `{path}`: look for a misspelling"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            format!("`{path}` does not take {method}: the header `Allow` says what it takes")
+        }
+        _ => String::new(),
+    }
 }

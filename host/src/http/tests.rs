@@ -23,11 +23,22 @@ use crate::{
 
 const BODY_MAX: usize = 1000;
 
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    limit: usize,
+}
+
+impl Parameters for Page {
+    const FORM: &'static str = "limit=N";
+}
+
 fn router() -> Router {
     Router::new()
         .route("/v1/status", get(async || Json(json!({ "state": "running" }))))
         .route("/v1/echo", post(async |Json(body): Json<Value>| Json(body)))
         .route("/v1/count", post(async |body: Bytes| Json(body.len())).put(async || ()))
+        .route("/v1/page", get(async |Asked(page): Asked<Page>| Json(page.limit)))
         .route("/v1/refuse", get(async || refusal()))
         .route("/v1/panic", get(async || -> () { panic!("a route's own fault") }))
 }
@@ -132,11 +143,44 @@ async fn what_goes_wrong_is_a_problem_document_whoever_says_it() {
     let (address, token) = tcp_service().await;
     let client = Client::tcp(address, token);
     assert_eq!(problem(client.get("/v1/refuse").await), refusal());
-    assert!(problem(client.get("/v1/none").await).is("not-found"));
-    assert!(problem(client.get("/v1/echo").await).is("method-not-allowed"));
+    let nowhere = problem(client.get("/v1/none").await);
+    assert!(nowhere.is("not-found") && nowhere.detail.contains("`/v1/none`"), "{nowhere:?}");
+    let wrong = problem(client.get("/v1/echo").await);
+    assert!(wrong.is("method-not-allowed"), "{wrong:?}");
+    assert_eq!(wrong.detail, "`/v1/echo` does not take GET: the header `Allow` says what it takes");
     let not_json = problem(client.post_bytes("/v1/echo", "{").await);
     assert_eq!(not_json.status, 415);
     assert!(!not_json.detail.is_empty());
+}
+
+#[tokio::test]
+async fn another_method_is_told_in_a_header_which_one_is_possible() {
+    let (_folder, path) = unix_service("");
+    let mut stream = tokio::net::UnixStream::connect(path).await.unwrap();
+    let request = b"DELETE /v1/count HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    assert!(
+        answer.contains("allow: POST,PUT") && answer.contains("does not take DELETE"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_read_is_refused_by_its_parameters_name() {
+    let (address, token) = tcp_service().await;
+    let client = Client::tcp(address, token);
+    let page: Value = client.get("/v1/page?limit=3").await.unwrap();
+    assert_eq!(page, json!(3));
+    for (query, says) in
+        [("limit=many", "limit: invalid digit"), ("limt=3", "unknown field `limt`")]
+    {
+        let problem = problem(client.get(&format!("/v1/page?{query}")).await);
+        assert!(problem.is("bad-request") && problem.detail.contains(says), "{problem:?}");
+        assert!(problem.detail.ends_with("possible: limit=N"), "{problem:?}");
+    }
 }
 
 #[tokio::test]

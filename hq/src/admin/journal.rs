@@ -17,14 +17,17 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json,
     body::{Body, Bytes},
-    extract::{Query, State},
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse as _, Response},
 };
 use futures::stream;
 use serde::Deserialize;
-use storemesh_host::{db::Db, http::Problem};
-use storemesh_keys::{Name, Trust};
+use storemesh_host::{
+    db::Db,
+    http::{Asked, Parameters, Problem},
+};
+use storemesh_keys::Trust;
 use storemesh_protocol::feeds::{
     Read,
     export::{self, Filter, Page},
@@ -38,10 +41,10 @@ use tokio::{
 };
 
 use super::{
-    Admin,
+    Admin, bad_request,
     json::HeldRow,
     line::{self, Line},
-    parse,
+    stock::OfStore,
 };
 
 /// Entries of one answer, unless the asker says otherwise.
@@ -96,7 +99,21 @@ impl Journal {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Asked {
+pub(super) struct Wanted {
+    since: Option<String>,
+    limit: Option<usize>,
+    store: Option<String>,
+    topic: Option<String>,
+}
+
+impl Parameters for Wanted {
+    const FORM: &'static str = "since=CURSOR, limit=N (from 1 to 10000), store=S, topic=T";
+}
+
+/// What a tail takes beside that; `serde` cannot refuse unknown names through a flattened part.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tailed {
     since: Option<String>,
     limit: Option<usize>,
     store: Option<String>,
@@ -104,7 +121,12 @@ pub(super) struct Asked {
     follow: Option<bool>,
 }
 
-impl Asked {
+impl Parameters for Tailed {
+    const FORM: &'static str =
+        "since=CURSOR, limit=N (1 or more), store=S, topic=T, follow=true or false";
+}
+
+impl Wanted {
     fn since(&self) -> Result<Cursor, Problem> {
         match self.since.as_deref() {
             None | Some("") => Ok(Cursor::BEGINNING),
@@ -112,20 +134,30 @@ impl Asked {
         }
     }
 
-    fn filter(&self) -> Result<Filter, Problem> {
-        let name = |what, text: &Option<String>| {
-            text.as_deref().map(|text| parse::<Name>(what, text)).transpose()
-        };
-        Ok(Filter { store: name("store", &self.store)?, topic: name("topic", &self.topic)? })
+    /// Entries of one answer, at most.
+    fn limit(&self, default: usize, max: usize) -> Result<usize, Problem> {
+        let limit = self.limit.unwrap_or(default);
+        if (1..=max).contains(&limit) {
+            return Ok(limit);
+        }
+        let possible =
+            if max == usize::MAX { "1 or more".to_owned() } else { format!("from 1 to {max}") };
+        Err(bad_request(format!("limit is {limit}: {possible} is possible")))
+    }
+
+    async fn filter(&self, admin: &Admin) -> Result<Filter, Problem> {
+        let store = admin.store(self.store.as_deref()).await?;
+        let topic = admin.topic(self.topic.as_deref()).await?;
+        Ok(Filter { store, topic })
     }
 }
 
 pub(super) async fn list(
     State(admin): State<Admin>,
-    Query(asked): Query<Asked>,
+    Asked(wanted): Asked<Wanted>,
 ) -> Result<Response, Problem> {
-    let (since, filter) = (asked.since()?, asked.filter()?);
-    let limit = asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX);
+    let (since, limit) = (wanted.since()?, wanted.limit(LIMIT, LIMIT_MAX)?);
+    let filter = wanted.filter(&admin).await?;
     admin.journal.check(since).await?;
     let Page { lines, next, more } = admin.journal.page(since, filter, limit).await?;
     let lines: Vec<String> = lines.iter().map(line::render).collect();
@@ -139,9 +171,11 @@ pub(super) async fn list(
 
 pub(super) async fn tail(
     State(admin): State<Admin>,
-    Query(asked): Query<Asked>,
+    Asked(Tailed { since, limit, store, topic, follow }): Asked<Tailed>,
 ) -> Result<Response, Problem> {
-    let (since, filter) = (asked.since()?, asked.filter()?);
+    let wanted = Wanted { since, limit, store, topic };
+    let (since, left) = (wanted.since()?, wanted.limit(usize::MAX, usize::MAX)?);
+    let filter = wanted.filter(&admin).await?;
     let journal = admin.journal;
     journal.check(since).await?;
     let Ok(turn) = journal.tails.clone().try_acquire_owned() else {
@@ -152,8 +186,7 @@ pub(super) async fn tail(
             format!("{TAILS_MAX} programs read the journal already: end one of them"),
         ));
     };
-    let follow = asked.follow.unwrap_or(true);
-    let left = asked.limit.unwrap_or(usize::MAX);
+    let follow = follow.unwrap_or(true);
     let tail = Tail { journal, since, filter, follow, left, ended: false, _turn: turn };
     let pieces = stream::unfold(tail, |mut tail| async {
         let piece = tail.next().await?;
@@ -212,17 +245,11 @@ impl Tail {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct OfStore {
-    store: Option<String>,
-}
-
 pub(super) async fn status(
     State(admin): State<Admin>,
-    Query(asked): Query<OfStore>,
+    Asked(OfStore { store }): Asked<OfStore>,
 ) -> Result<Json<Vec<HeldRow>>, Problem> {
-    let store = asked.store.map(|store| parse::<Name>("store", &store)).transpose()?;
+    let store = admin.store(store.as_deref()).await?;
     let rows = admin.journal.look(move |read, trust| held(read, trust, store.as_ref())).await?;
     let rows = rows.into_iter().map(|row| HeldRow {
         store: row.store.to_string(),

@@ -4,10 +4,6 @@
 //! and hashes are text here and checked by the handlers, whose errors say which one is wrong.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use storemesh_host::quantity::number;
-use storemesh_keys::Name;
-use storemesh_protocol::feeds::stock::OnHand;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,36 +190,4 @@ pub(crate) struct CloneRow {
     pub(crate) terminal_id: String,
     pub(crate) boots: Vec<String>,
     pub(crate) settled: bool,
-}
-
-/// What a store has of an item, as its terminals say it too.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct StockRow {
-    pub(crate) store: String,
-    pub(crate) item: String,
-    pub(crate) on_hand: Box<RawValue>,
-    /// The last count, where there was one.
-    pub(crate) counted: Option<Counted>,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Counted {
-    pub(crate) quantity: Box<RawValue>,
-    /// Who counted, in which entry.
-    pub(crate) peer: String,
-    pub(crate) boot: String,
-    pub(crate) seq: u64,
-}
-
-impl StockRow {
-    pub(crate) fn new(store: &Name, item: &str, on_hand: &OnHand) -> Self {
-        let counted = on_hand.counted.zip(on_hand.count).map(|(at, quantity)| Counted {
-            quantity: number(quantity),
-            peer: at.author.peer().to_string(),
-            boot: at.boot.to_string(),
-            seq: at.seq,
-        });
-        let (store, item) = (store.to_string(), item.to_owned());
-        Self { store, item, on_hand: number(on_hand.quantity), counted }
-    }
 }

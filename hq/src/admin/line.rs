@@ -7,8 +7,8 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
-use storemesh_host::quantity::number;
+use serde_json::value::RawValue;
+use storemesh_host::{json, quantity::number};
 pub(super) use storemesh_protocol::feeds::export::Line;
 use storemesh_protocol::feeds::{
     export::Body,
@@ -46,7 +46,7 @@ struct Movement {
 #[derive(Debug, Serialize)]
 struct Count {
     item: String,
-    value: Box<RawValue>,
+    quantity: Box<RawValue>,
     /// What the count had seen, so that a reader can count the same.
     base: Option<Place>,
     seen: Vec<Place>,
@@ -78,11 +78,11 @@ pub(super) fn render(line: &Line) -> String {
         seq: line.seq,
         received_at: utc::text(line.received_at),
     };
-    let mut text = json(&head);
+    let mut text = written(&head);
     // The body goes where the head ends.
     text.pop();
     let body = match &line.body {
-        Body::Stock(record) => json(&stock(record)),
+        Body::Stock(record) => written(&stock(record)),
         Body::Event(payload) => {
             event(payload).unwrap_or_else(|| format!("null,\"body_hex\":\"{}\"", hex(payload)))
         }
@@ -90,13 +90,12 @@ pub(super) fn render(line: &Line) -> String {
     text + ",\"body\":" + &body + "}"
 }
 
-fn json(value: &impl Serialize) -> String {
+fn written(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("text and numbers are JSON")
 }
 
 fn event(payload: &[u8]) -> Option<String> {
-    serde_json::from_slice::<Value>(payload).ok()?;
-    let text = std::str::from_utf8(payload).ok()?;
+    let text = json::checked(payload).ok()?;
     // Inside a string there is none.
     Some(text.trim().replace(['\n', '\r'], " "))
 }
@@ -108,7 +107,7 @@ fn stock(record: &Record) -> StockBody {
     };
     let count = record.count.as_ref().map(|count| Count {
         item: count.item.clone(),
-        value: number(count.value),
+        quantity: number(count.value),
         base: count.base.map(Place::from),
         seen: count.seen.iter().copied().map(Place::from).collect(),
     });

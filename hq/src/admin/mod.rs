@@ -21,6 +21,7 @@ pub(crate) mod journal;
 pub(crate) mod json;
 
 mod chain;
+mod known;
 mod line;
 mod releases;
 mod stock;

@@ -6,50 +6,55 @@
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
-use storemesh_host::http::Problem;
-use storemesh_keys::Name;
-use storemesh_protocol::{
-    feeds::stock::on_hand,
-    hq::{Answer, Order, Refusal},
+use std::collections::BTreeMap;
+
+use storemesh_host::{
+    http::{Asked, Parameters, Problem},
+    stock::Stock,
 };
 
-use super::{Admin, json::StockRow, mismatch, parse, refused};
+use storemesh_keys::{Name, PeerId};
+use storemesh_protocol::feeds::Author;
+
+use super::Admin;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct OfStore {
-    store: Option<String>,
+    pub(super) store: Option<String>,
+}
+
+impl Parameters for OfStore {
+    const FORM: &'static str = "store=S";
 }
 
 pub(super) async fn show(
     State(admin): State<Admin>,
     Path(item): Path<String>,
-    Query(OfStore { store }): Query<OfStore>,
+    Asked(OfStore { store }): Asked<OfStore>,
 ) -> Result<Response, Problem> {
-    let Answer::Stores(stores) = admin.order(Order::Stores).await? else { return Err(mismatch()) };
-    let one = store.map(|store| parse::<Name>("store", &store)).transpose()?;
-    let mut stores: Vec<Name> = stores.into_iter().map(|row| row.store).collect();
-    if let Some(one) = &one {
-        stores.retain(|store| store == one);
-        if stores.is_empty() {
-            return Err(refused(&Refusal::NoStore(one.clone())));
-        }
-    }
-    let rows = {
+    let one = admin.store(store.as_deref()).await?;
+    let stores = match &one {
+        Some(store) => vec![store.clone()],
+        None => admin.stores().await?,
+    };
+    let fleet = admin.fleet().await?;
+    let names: BTreeMap<PeerId, Name> =
+        fleet.into_iter().map(|terminal| (terminal.peer, terminal.name)).collect();
+    let mut rows = {
         let item = item.clone();
         let found = admin.journal.look(move |read, _| {
-            let of = |store: Name| Some((on_hand(read, &store, &item)?, store));
-            stores.into_iter().filter_map(of).collect::<Vec<_>>()
+            let name = |author: Author| names.get(&author.peer()).cloned();
+            let of = |store: &Name| Stock::read(read, store, &item, name);
+            stores.iter().filter_map(of).collect::<Vec<_>>()
         });
         found.await?
     };
-    let mut rows: Vec<StockRow> =
-        rows.iter().map(|(on_hand, store)| StockRow::new(store, &item, on_hand)).collect();
     match (one, rows.pop()) {
         (Some(_), Some(row)) => Ok(Json(row).into_response()),
         (Some(store), None) => Err(Problem::new(

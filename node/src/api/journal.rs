@@ -9,18 +9,19 @@ use std::time::Duration;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::{HeaderMap, StatusCode},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use storemesh_host::{
-    http::{IDEMPOTENCY_KEY, Problem},
+    http::{Asked, IDEMPOTENCY_KEY, Parameters, Problem},
+    json::{self, NotJson},
     quantity::thousandths,
 };
 use storemesh_keys::Name;
 use storemesh_protocol::feeds::{
-    STOCK,
+    EntryId, FeedId, STOCK, Topic,
     terminal::{AckLevel, Body, Post, PostError},
 };
 
@@ -34,11 +35,15 @@ const WAIT_MS_MAX: u64 = 60_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct Waits {
     #[serde(default)]
     ack: Level,
     #[serde(default = "wait_ms")]
     wait_ms: u64,
+}
+
+impl Parameters for Waits {
+    const FORM: &'static str = "ack=disk, neighbour or hq; wait_ms=N (from 0 to 60000)";
 }
 
 fn wait_ms() -> u64 {
@@ -78,7 +83,7 @@ struct Moved<'a> {
 pub(super) async fn post(
     State(kept): State<Kept>,
     Path(topic): Path<String>,
-    Query(asked): Query<Asked>,
+    Asked(asked): Asked<Waits>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Entry>), Problem> {
@@ -97,10 +102,12 @@ pub(super) async fn post(
         Level::Hq => AckLevel::Hq,
     };
     let post = Post { topic, key, body, ack, wait: Duration::from_millis(asked.wait_ms) };
-    let posted = kept.feeds.post(post).await.map_err(stopping)?.map_err(problem)?;
+    let asked_topic = post.topic.clone();
+    let posted = kept.feeds.post(post).await.map_err(stopping)?;
+    let posted = posted.map_err(|why| problem(&asked_topic, why))?;
     let safe = ack <= posted.reached;
     let status = if safe { StatusCode::CREATED } else { StatusCode::ACCEPTED };
-    Ok((status, Json(views::entry(&kept.terminal, &posted, safe))))
+    Ok((status, Json(views::entry((&kept.terminal, &kept.terminal_id), &posted, safe))))
 }
 
 pub(super) async fn show(State(kept): State<Kept>) -> Result<Json<Journal>, Problem> {
@@ -124,10 +131,12 @@ fn key(headers: &HeaderMap) -> Result<Vec<u8>, Problem> {
 /// What a body says; its size and what it means are judged where the topic is known.
 fn read(topic: &Name, body: &[u8]) -> Result<Body, Problem> {
     if topic.as_str() != STOCK {
-        let json: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(body);
-        json.map_err(|why| {
-            let detail = format!("the body is not JSON: {why}");
-            Problem::new(StatusCode::BAD_REQUEST, "not-json", "Not JSON", detail)
+        json::checked(body).map_err(|why| {
+            let (slug, title) = match why {
+                NotJson::Malformed(_) => ("not-json", "Not JSON"),
+                NotJson::TooDeep => ("too-deep", "Nested too deep"),
+            };
+            Problem::new(StatusCode::BAD_REQUEST, slug, title, why.to_string())
         })?;
         return Ok(Body::Event(body.to_vec()));
     }
@@ -153,7 +162,8 @@ fn read(topic: &Name, body: &[u8]) -> Result<Body, Problem> {
     }
 }
 
-fn problem(why: PostError) -> Problem {
+/// `topic` is the one that was posted to.
+fn problem(topic: &Name, why: PostError) -> Problem {
     let detail = why.to_string();
     match why {
         PostError::UnknownTopic(..) => unknown_topic(detail),
@@ -174,11 +184,8 @@ fn problem(why: PostError) -> Problem {
         PostError::Conflict(entry) => Problem::new(
             StatusCode::CONFLICT,
             "key-used",
-            "The idempotency key stands for another entry",
-            format!(
-                "{detail}: it is entry {} of topic {}, boot {}; take a new key for a new event",
-                entry.seq, entry.feed.topic.name, entry.feed.boot
-            ),
+            "The idempotency key stands for another event",
+            conflict(topic, &entry, &detail),
         ),
         PostError::Body(_) => bad_record(detail),
         PostError::Full => {
@@ -193,6 +200,18 @@ fn problem(why: PostError) -> Problem {
             Problem::new(StatusCode::FORBIDDEN, "forked", title, detail)
         }
     }
+}
+
+fn conflict(topic: &Name, entry: &EntryId, detail: &str) -> String {
+    let EntryId { feed: FeedId { topic: Topic { name, .. }, boot, .. }, seq } = entry;
+    let reach = if name == topic {
+        ", which had another body"
+    } else {
+        ": one key stands for one event among all topics of this terminal"
+    };
+    format!(
+        "{detail}, entry {seq} of topic {name}, boot {boot}{reach}; take a new key for a new event"
+    )
 }
 
 fn unknown_topic(detail: String) -> Problem {
@@ -231,20 +250,24 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused() {
-        let deep = "[".repeat(100_000);
-        for wrong in ["", "{", "{} {}", "sale", "\u{0}", &deep] {
+        for wrong in ["", "{", "{} {}", "sale", "\u{0}"] {
             let problem = read(&"sales".parse().unwrap(), wrong.as_bytes()).unwrap_err();
             assert!(problem.is("not-json") && problem.status == 400, "{problem:?}");
         }
+        let deep = format!("{{\"a\": {}1{}}}", "[".repeat(5_000), "]".repeat(5_000));
+        let problem = read(&"sales".parse().unwrap(), deep.as_bytes()).unwrap_err();
+        assert!(problem.is("too-deep") && problem.status == 400, "{problem:?}");
+        assert!(problem.detail.contains("127 deep"), "{problem:?}");
         assert!(read(&"sales".parse().unwrap(), &[0xff, 0xfe]).is_err());
     }
 
     #[test]
     fn who_is_ended_hears_on_which_topic_and_what_to_do() {
-        let ended = problem(PostError::Ended("cash".parse().unwrap()));
+        let cash: Name = "cash".parse().unwrap();
+        let ended = problem(&cash, PostError::Ended(cash.clone()));
         assert!(ended.is("ended") && ended.status == 403, "{ended:?}");
         assert!(ended.detail.contains("topic cash") && ended.detail.contains("another terminal"));
-        let forked = problem(PostError::Forked);
+        let forked = problem(&cash, PostError::Forked);
         assert!(forked.is("forked") && forked.detail.contains("anew"), "{forked:?}");
     }
 

@@ -5,32 +5,30 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use storemesh_host::{http::Problem, quantity::number};
-use storemesh_protocol::feeds::stock::{OnHand, on_hand};
+use storemesh_host::{http::Problem, stock::Stock};
+use storemesh_protocol::feeds::terminal_name;
+use tokio::task::spawn_blocking;
 
 use super::Kept;
-use crate::views::{Counted, Stock};
 
-/// Read where it is asked: a look-up is a page or two.
 pub(super) async fn show(
     State(kept): State<Kept>,
     Path(item): Path<String>,
 ) -> Result<Json<Stock>, Problem> {
-    let found = kept.db.look(|read| on_hand(read, &kept.store, &item));
-    let Some(found) = found.map_err(|why| Problem::internal(&why))? else {
+    let asked = item.clone();
+    let reading = spawn_blocking(move || {
+        kept.db.look(|read| {
+            let name = |author| terminal_name(read, &kept.trust, author);
+            Stock::read(read, &kept.store, &asked, name)
+        })
+    });
+    let found = match reading.await {
+        Ok(found) => found.map_err(|why| Problem::internal(&why.context("reading the stock")))?,
+        Err(why) => return Err(Problem::internal(&why.into())),
+    };
+    found.map(Json).ok_or_else(|| {
         let detail = format!("no terminal of the store has moved or counted item {item}");
         let title = "Nothing is known of the item";
-        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown-item", title, detail));
-    };
-    Ok(Json(view(item, &found)))
-}
-
-fn view(item: String, found: &OnHand) -> Stock {
-    let counted = found.counted.zip(found.count).map(|(at, quantity)| Counted {
-        quantity: number(quantity),
-        peer: at.author.peer().to_string(),
-        boot: at.boot.to_string(),
-        seq: at.seq,
-    });
-    Stock { item, on_hand: number(found.quantity), counted }
+        Problem::new(StatusCode::NOT_FOUND, "unknown-item", title, detail)
+    })
 }

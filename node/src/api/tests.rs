@@ -17,7 +17,7 @@ struct Shop {
     folder: tempfile::TempDir,
     working: Working,
     line: JoinHandle<()>,
-    _till: Till,
+    till: Till,
 }
 
 impl Shop {
@@ -34,11 +34,12 @@ impl Shop {
         let (terminal, store) = ("till-1".parse().unwrap(), "s1".parse().unwrap());
         let feeds = working.feeds.inbox.clone();
         let db = Arc::clone(&working.feeds.db);
-        let router = kept(Kept { feeds, db, terminal, store });
+        let (terminal_id, trust) = till.id_and_trust();
+        let router = kept(Kept { feeds, db, terminal, store, terminal_id, trust });
         let listener = bind_unix(&folder.path().join("api.sock")).unwrap();
         tokio::spawn(serve_unix(listener, router, BODY_BYTES_MAX));
         let line = working.hq();
-        Self { folder, working, line, _till: till }
+        Self { folder, working, line, till }
     }
 
     fn client(&self) -> Client {
@@ -88,10 +89,15 @@ async fn a_sale_is_answered_with_what_names_it_in_the_whole_chain() {
     assert_eq!(kept["seq"], 1);
     let boot = kept["boot"].as_str().unwrap();
     assert!(boot.len() == 16 && boot.bytes().all(|digit| digit.is_ascii_hexdigit()), "{boot}");
-    assert_eq!(kept.as_object().unwrap().len(), 4, "{kept}");
+    assert_eq!(kept["terminal_id"], json!(shop.till.id_and_trust().0));
+    assert_eq!(kept.as_object().unwrap().len(), 5, "{kept}");
     assert_eq!(shop.post("basket-1", "sales", r#"{"total":1.10}"#).await.unwrap(), kept);
     let other = shop.refused("basket-1", "sales", r#"{"total":2.20}"#).await;
     assert_eq!(other, of(409, "key-used"));
+    let elsewhere = shop.post("basket-1", "cash", r#"{"total":1.10}"#).await.unwrap_err();
+    let why = elsewhere.to_string();
+    assert!(why.contains("of topic sales") && why.contains("all topics"), "{why}");
+    assert_eq!(problem(elsewhere), of(409, "key-used"));
     assert_eq!(shop.post("basket-2", "sales", "[]").await.unwrap()["seq"], 2);
 }
 
@@ -119,6 +125,8 @@ async fn what_cannot_be_kept_is_refused_by_name() {
     assert_eq!(shop.refused("", "sales", "1").await, of(400, "idempotency-key"));
     assert_eq!(shop.refused(&"k".repeat(256), "sales", "1").await, of(400, "idempotency-key"));
     assert_eq!(shop.refused("a", "sales?ack=later", "1").await, of(400, "bad-request"));
+    let misspelt = shop.post("a", "sales?akc=hq", "1").await.unwrap_err().to_string();
+    assert!(misspelt.contains("`akc`") && misspelt.contains("ack=disk, neighbour or hq"));
     assert_eq!(shop.refused("a", "sales?wait_ms=60001", "1").await, of(400, "bad-request"));
     let without: Result<Value, _> = shop.client().post_bytes("/v1/journal/sales", "1").await;
     assert_eq!(problem(without.unwrap_err()), of(400, "idempotency-key"));
@@ -165,13 +173,18 @@ async fn stock_is_the_last_count_and_what_moved_since() {
     assert_eq!(problem(unknown.unwrap_err()), of(404, "unknown-item"));
     let moved = r#"{"movements":[{"item":"ham","quantity":-0.325},{"item":"a/b","quantity":2}]}"#;
     shop.post("a", "stock", moved).await.unwrap();
-    assert_eq!(shop.on_hand("ham").await, json!({"item":"ham","on_hand":-0.325,"counted":null}));
+    assert_eq!(
+        shop.on_hand("ham").await,
+        json!({"store":"s1","item":"ham","on_hand":-0.325,"counted":null})
+    );
     assert_eq!(shop.on_hand("a%2Fb").await["on_hand"], 2);
     shop.post("b", "stock", r#"{"item":"ham","count":12}"#).await.unwrap();
     shop.post("c", "stock", r#"{"movements":[{"item":"ham","quantity":-0.1}]}"#).await.unwrap();
     let ham = shop.on_hand("ham").await;
     assert_eq!((&ham["on_hand"], &ham["counted"]["quantity"]), (&json!(11.9), &json!(12)));
     assert_eq!(ham["counted"]["seq"], 2);
+    assert_eq!(ham["counted"]["terminal"], "till-1");
+    assert_eq!(ham["counted"]["terminal_id"], json!(shop.till.id_and_trust().0));
     let long = format!(r#"{{"item":"{}","count":1}}"#, "a".repeat(65));
     assert_eq!(shop.refused("d", "stock", &long).await, of(400, "bad-record"));
     assert_eq!(shop.refused("d", "stock", "[1]").await, of(400, "bad-record"));

@@ -95,6 +95,10 @@ impl Till {
         Self { folder: tempfile::tempdir().unwrap(), key, membership }
     }
 
+    pub(crate) fn id_and_trust(&self) -> (String, Trust) {
+        (self.key.peer_id().to_string(), trust())
+    }
+
     pub(crate) fn start(&self) -> Working {
         let data = folder::open(self.folder.path()).unwrap();
         let (inbox, terminal) = terminal_driver::inbox();

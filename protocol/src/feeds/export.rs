@@ -7,12 +7,13 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-use storemesh_keys::{Certificate, Expiry, HqSigned, Name, PeerId, Timestamp, Trust};
+use storemesh_keys::{Certificate, Name, PeerId, Timestamp, Trust};
 
 use super::{
     Boot, End, Entry, FeedId, Read, STOCK,
     hq::{Cursor, each_after, ends},
-    ledger::{CERTIFICATES, ENTRIES, FEEDS, Feed, FeedNo},
+    ledger::{ENTRIES, FEEDS, Feed, FeedNo},
+    names::certified,
     stock::Record,
     storage::row,
 };
@@ -129,13 +130,6 @@ impl<'a> Book<'a> {
         let Certificate { store, name, .. } = certificate;
         Some(Source { id: feed.id, store, terminal: name, ends })
     }
-}
-
-/// What HQ has certified of a feed's author.
-pub(crate) fn certified(storage: &dyn Read, trust: &Trust, feed: &Feed) -> Option<Certificate> {
-    let signed: HqSigned<Certificate> = row(storage, CERTIFICATES, &feed.certificate()?.0)?;
-    let certificate = signed.verify(trust, Timestamp(0), Expiry::Ignored).ok()?;
-    Some((*certificate).clone())
 }
 
 impl Source {

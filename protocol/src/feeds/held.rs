@@ -6,9 +6,9 @@ use storemesh_keys::{Name, PeerId, Trust};
 
 use super::{
     Author, Boot, CONTROL, Clones, Read,
-    export::certified,
     hq::{clones, ended, gaps, voids},
     ledger::{FEEDS, FORKS, Feed, FeedNo},
+    names::certified,
 };
 
 /// All that one terminal has written on one topic.

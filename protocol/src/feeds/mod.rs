@@ -13,6 +13,7 @@ pub mod export;
 mod held;
 pub mod hq;
 mod ledger;
+mod names;
 mod schema;
 mod storage;
 pub mod terminal;
@@ -33,6 +34,7 @@ pub use entry::{
 };
 pub use held::{Held, held};
 pub use ledger::entries;
+pub use names::terminal_name;
 pub use schema::{
     CONTROL, STOCK, Schema, SchemaError, ScopeKind, TOPICS_MAX, TopicKind, TopicRule, Writers,
 };

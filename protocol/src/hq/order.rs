@@ -70,7 +70,9 @@ pub struct ReleaseRow {
 /// Why HQ does not do as ordered: what the operator could do differently.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Refusal {
-    #[error("there is no store {0}: add it with `storemesh-hq store add {0}`")]
+    #[error(
+        "no store is called {0}: `storemesh-hq store list` has all, and `storemesh-hq store add {0}` adds it"
+    )]
     NoStore(Name),
     #[error("store {0} is there already")]
     StoreExists(Name),

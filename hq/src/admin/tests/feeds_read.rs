@@ -10,8 +10,10 @@ use crate::feeds::till::Till;
 const SOON: Duration = Duration::from_secs(10);
 
 impl World {
-    /// A terminal with a stream for feeds.
+    /// A terminal with a stream for feeds, and its store.
     async fn till(&self, link: u64, name: &str, store: &'static str) -> Till {
+        // It may be there already.
+        _ = self.post("/v1/stores", json!({"store": store})).await;
         let till = Till::new(&self.signer, name, store);
         let (frames, mut heard) = mpsc::channel(feeds::QUEUE);
         tokio::spawn(async move { while heard.recv().await.is_some() {} });
@@ -99,7 +101,20 @@ async fn a_cursor_that_is_not_ours_is_refused() {
             assert!(problem.status == 400 && problem.is(slug), "{problem:?}");
         }
     }
-    assert_eq!(world.refused("/v1/journal?sinse=1-1").await.status, 400);
+    for (query, says) in [
+        ("sinse=1-1", "unknown field `sinse`"),
+        ("limit=0", "from 1 to 10000"),
+        ("limit=10001", "from 1 to 10000"),
+        ("limit=many", "limit: invalid digit"),
+    ] {
+        let problem = world.refused(&format!("/v1/journal?{query}")).await;
+        assert!(problem.is("bad-request") && problem.detail.contains(says), "{problem:?}");
+    }
+    let problem = world.refused("/v1/journal/tail?limit=0&follow=false").await;
+    assert!(problem.detail.contains("1 or more"), "{problem:?}");
+    assert!(world.refused("/v1/journal?store=s9").await.is("no-store"));
+    let problem = world.refused("/v1/journal?topic=sale").await;
+    assert!(problem.is("unknown-topic") && problem.detail.contains("sales, stock"), "{problem:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,9 +143,7 @@ async fn a_tail_goes_on_with_what_comes_and_after_a_restart_behind_its_cursor() 
 #[tokio::test(flavor = "multi_thread")]
 async fn stock_is_told_for_each_store() {
     let world = world().await;
-    for store in ["s1", "s2", "s3"] {
-        world.post("/v1/stores", json!({"store": store})).await.unwrap();
-    }
+    world.post("/v1/stores", json!({"store": "s3"})).await.unwrap();
     let mut till = world.till(1, "till-1", "s1").await;
     let mut other = world.till(2, "till-2", "s2").await;
     world.give(1, till.moves("a/b", -1_500)).await;
@@ -205,7 +218,9 @@ async fn what_was_written_after_an_end_is_not_exported_and_status_says_what_is_w
     let row =
         |topic: Value| json!({"store": "-", "terminal": "-", "terminal_id": id, "topic": topic});
     assert_eq!(world.get("/v1/ends").await, json!([row(Value::Null), row(json!("sales"))]));
+    world.post("/v1/stores", json!({"store": "s2"})).await.unwrap();
     assert_eq!(world.get("/v1/journal/status?store=s2").await, json!([]));
+    assert!(world.refused("/v1/journal/status?store=s3").await.is("no-store"));
     assert_eq!(world.get("/v1/clones").await, json!([]));
     let nobody = world.post("/v1/terminals/till-9/end", json!({})).await.unwrap_err();
     assert!(nobody.is("no-terminal"), "{nobody:?}");
