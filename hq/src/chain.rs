@@ -27,7 +27,7 @@ pub(crate) fn publish_schema(common: &Common, file: &Path) -> anyhow::Result<()>
     let client = client(&common.data)?;
     let published: SchemaRow =
         ask(async { client.post("/v1/schema", &new).await.map_err(refusals) })?;
-    show(common, &published, || format!("schema {} holds from now on", published.version))
+    show(common, &published, || format!("schema {} holds", published.version))
 }
 
 pub(crate) fn show_settings(common: &Common) -> anyhow::Result<()> {

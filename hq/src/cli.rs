@@ -8,6 +8,7 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use storemesh_host::{logs, out};
 use storemesh_keys::Name;
+use storemesh_protocol::feeds::hq::Cursor;
 
 use crate::{chain, config, init, journal, ops, publish, restored, schema, serve};
 
@@ -63,6 +64,7 @@ enum Command {
     Journal(JournalCommand),
     /// What stores have of an item
     Stock {
+        /// Its id, as tills post it
         item: String,
         /// This store's alone
         #[arg(long, value_name = "S")]
@@ -134,7 +136,7 @@ enum JournalCommand {
 pub(crate) struct ExportFlags {
     /// Go on behind this entry: a `cursor` of an earlier export [default: the beginning]
     #[arg(long, value_name = "CURSOR")]
-    pub(crate) since: Option<String>,
+    pub(crate) since: Option<Cursor>,
     /// This store's alone
     #[arg(long, value_name = "S")]
     pub(crate) store: Option<Name>,
@@ -142,7 +144,7 @@ pub(crate) struct ExportFlags {
     #[arg(long, value_name = "T")]
     pub(crate) topic: Option<Name>,
     /// At most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// Then wait for more, and print it as it comes
     #[arg(long)]
@@ -154,7 +156,10 @@ enum SchemaCommand {
     /// Print the one that holds, as a file
     Show,
     /// Make a file's topics the ones that hold
-    Publish { file: PathBuf },
+    Publish {
+        /// As `schema example` prints one
+        file: PathBuf,
+    },
     /// Print a commented example
     Example,
 }

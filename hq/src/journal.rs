@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context as _;
 use storemesh_host::stock::Stock;
 use storemesh_keys::Name;
+use storemesh_protocol::feeds::hq::Cursor;
 
 use crate::{
     admin::json::HeldRow,
@@ -28,9 +29,7 @@ pub(crate) fn export(common: &Common, flags: &ExportFlags) -> anyhow::Result<()>
     let limit = limit.map(|limit| limit.to_string());
     let store = store.as_ref().map(Name::to_string);
     let topic = topic.as_ref().map(Name::to_string);
-    // A cursor of ours is digits; what is not is for HQ to refuse.
-    let since =
-        since.as_ref().map(|since| since.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    let since = since.as_ref().map(Cursor::to_string);
     for (name, value) in [("since", since), ("store", store), ("topic", topic), ("limit", limit)] {
         if let Some(value) = value {
             path = path + "&" + name + "=" + &value;

@@ -47,10 +47,10 @@ pub(crate) fn ask<T>(asking: impl Future<Output = anyhow::Result<T>>) -> anyhow:
     runtime.context("starting the runtime")?.block_on(asking)
 }
 
-/// An answer that is no is HQ's refusal; being shown the door (401) or not understood is a failure.
+/// An answer that is no is HQ's refusal; being shown the door (401) is a failure.
 pub(crate) fn refusals(error: ClientError) -> anyhow::Error {
     match error {
-        ClientError::Problem(problem) if matches!(problem.status, 403 | 404 | 409 | 422) => {
+        ClientError::Problem(problem) if matches!(problem.status, 400 | 403 | 404 | 409 | 422) => {
             Failure::refused(problem.to_string()).into()
         }
         ClientError::Unreachable(at) => Failure::unreachable(format!(

@@ -169,6 +169,8 @@ async fn a_schema_is_numbered_by_hq_and_one_that_breaks_a_rule_is_refused() {
     let published = world.post("/v1/schema", json!({"topics": topics})).await.unwrap();
     assert_eq!(published["version"], json!(2));
     assert_eq!(world.get("/v1/schema").await, published);
+    let again = world.post("/v1/schema", json!({"topics": topics})).await.unwrap();
+    assert_eq!(again, published, "nothing has changed");
     topics[0]["scope"] = json!("chain");
     let refused = world.post("/v1/schema", json!({"topics": topics})).await.unwrap_err();
     assert!(refused.is("bad-schema") && refused.detail.contains("sales"), "{refused:?}");
