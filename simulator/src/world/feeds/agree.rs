@@ -1,13 +1,23 @@
 //! What must be so once there is peace, and has been for a while.
 //!
 //! Every post of a till that still stands is answered; HQ has every entry that is on any disk, and all that
-//! was promised and is not excused; every terminal has all the store's stock, knows that HQ has what it
+//! was promised and is not excused, and tells each once; every terminal has all the store's stock, knows that HQ has what it
 //! wrote, and reckons on hand what the entries say, as HQ does.
 
-use storemesh_protocol::feeds::{Author, CONTROL, EntryId, STOCK, stock};
+use std::collections::{BTreeMap, BTreeSet};
+
+use storemesh_protocol::feeds::{
+    Author, CONTROL, EntryId, FeedId, STOCK,
+    export::{self, Filter, Line},
+    hq::Cursor,
+    stock,
+};
 
 use super::{stock::Reckoning, terminal::Mind, tills::ITEMS};
 use crate::world::World;
+
+/// Entries that are read at once.
+const PAGE: usize = 1000;
 
 impl World {
     /// Why the feeds of the chain are not where they should be yet.
@@ -32,7 +42,39 @@ impl World {
         if let Some((id, level)) = self.books.promised.iter().find(|(id, _)| lost(id)) {
             return Some(format!("HQ has not {id:?}, which was promised: {level:?}"));
         }
-        (0..self.stores.len()).find_map(|store| self.feeds_disagreement_of(store))
+        let stores = 0..self.stores.len();
+        self.export_disagreement()
+            .or_else(|| stores.into_iter().find_map(|store| self.feeds_disagreement_of(store)))
+    }
+
+    /// Programs at HQ read each entry once, and in its feed's order.
+    fn export_disagreement(&self) -> Option<String> {
+        let (books, trust) = (self.hq.feeds.shelf.batch(), self.hq.signs().1);
+        let mut last = BTreeMap::new();
+        let mut told = BTreeSet::new();
+        let (mut since, mut more) = (Cursor::BEGINNING, true);
+        while more {
+            let page = export::page(&books, &trust, since, &Filter::default(), PAGE);
+            (since, more) = (page.next, page.more);
+            for Line { peer, boot, topic, seq, .. } in page.lines {
+                let before = last.insert((peer, boot, topic.clone()), seq).unwrap_or(0);
+                // What HQ had lost when it was restored comes behind what it had not.
+                if seq <= before && !self.hq.feeds.restored {
+                    return Some(format!("HQ tells entry {seq} of {topic} behind entry {before}"));
+                }
+                if !told.insert((peer, boot, topic.clone(), seq)) {
+                    return Some(format!("HQ tells entry {seq} of {topic} twice"));
+                }
+            }
+        }
+        let untold = |id: &&EntryId| {
+            let EntryId { feed: FeedId { author, boot, topic }, seq } = id;
+            !self.is_of_ended(id)
+                && self.hq.feeds.shelf.has(id)
+                && !told.contains(&(author.peer(), *boot, topic.name.clone(), *seq))
+        };
+        let promised = self.books.promised.keys();
+        promised.into_iter().find(untold).map(|id| format!("HQ has {id:?}, and tells it nobody"))
     }
 
     fn feeds_disagreement_of(&self, store: usize) -> Option<String> {
