@@ -118,7 +118,7 @@ pub(crate) struct HeldRow {
     pub(crate) entries: u64,
     pub(crate) newest_boot: String,
     pub(crate) newest_seq: u64,
-    /// Entries that no terminal has any more.
+    /// Entries that HQ lost when it was restored, and nobody has brought since.
     pub(crate) missing: u64,
     pub(crate) void: u64,
     pub(crate) forked: bool,

@@ -192,7 +192,11 @@ fn note(event: &Noted) {
         ),
         Noted::Gap { author, boot, topic, from, upto } => tracing::error!(
             terminal = ?author, %boot, %topic, from, upto,
-            "entries are missing, and no terminal has them any more"
+            "HQ had these entries before it was restored, and no terminal that it has heard since has them: it goes on without them, and takes them from whoever brings them"
+        ),
+        Noted::Filled { author, boot, topic, upto } => tracing::info!(
+            terminal = ?author, %boot, %topic, upto,
+            "the entries that were missing before this one have come"
         ),
         Noted::Void(id) => tracing::warn!(
             terminal = ?id.feed.author, boot = %id.feed.boot, topic = %id.feed.topic.name, seq = id.seq,

@@ -37,6 +37,9 @@ hash_name! {
 }
 
 impl HeaderHash {
+    /// Of no header.
+    pub const NONE: Self = Self([0; 32]);
+
     pub(super) fn of(header: &Authored<Header>) -> Self {
         Self(*blake3::hash(header.payload()).as_bytes())
     }

@@ -6,7 +6,7 @@ use storemesh_keys::{Name, PeerId, Trust};
 
 use super::{
     Author, Boot, CONTROL, Clones, Read,
-    hq::{clones, ended, gaps, voids},
+    hq::{clones, ended, voids},
     ledger::{FEEDS, FORKS, Feed, FeedNo},
     names::certified,
 };
@@ -23,7 +23,7 @@ pub struct Held {
     pub entries: u64,
     /// The feed that was begun last, and its last entry.
     pub newest: (Boot, u64),
-    /// Entries that HQ will not get any more.
+    /// Entries that HQ had before it was restored from a backup, and that nobody has brought yet.
     pub missing: u64,
     /// Entries that their schema did not allow.
     pub void: u64,
@@ -69,7 +69,7 @@ pub fn held(storage: &dyn Read, trust: &Trust, store: Option<&Name>) -> Vec<Held
                 cloned: undecided.contains(&author),
                 ended: ended.get(&author).is_some_and(|ended| ended.is_on(&feed.id.topic.name)),
             });
-            let missing = gaps(storage, number).iter().map(|gap| gap.upto - gap.from + 1).sum();
+            let missing = feed.missing();
             row.boots += 1;
             row.entries += feed.last.saturating_sub(missing);
             row.newest = (feed.id.boot, feed.last);

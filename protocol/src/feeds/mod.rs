@@ -23,7 +23,7 @@ mod samples;
 
 pub mod stock;
 
-pub use ack::Ack;
+pub use ack::{Ack, Run};
 pub use control::{
     COPIES_MAX, Clones, Control, END_FEEDS_MAX, End, LastCounted, Settings, Wanted, WantedRelease,
 };

@@ -90,6 +90,13 @@ pub(crate) struct Theirs {
     pub(crate) keep: bool,
 }
 
+impl Theirs {
+    /// The first range that it has, and the feed here lacks.
+    pub(crate) fn brings_to(&self, feed: &Feed) -> Option<(u64, u64)> {
+        feed.lacks(self.first, self.last)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Exchange<S> {
     sides: BTreeMap<S, Side>,
@@ -205,15 +212,16 @@ impl<S: Copy + Ord> Exchange<S> {
     ) {
         let Some(heard) = self.sides.get_mut(&side) else { return };
         let Have { first, last, keep, acked, .. } = *have;
+        let feed = ledger.feed(number);
         heard.theirs.insert(number, Theirs { first, last, acked, keep });
-        heard.confirm(number, last);
-        if ledger.feed(number).last == 0 {
+        heard.confirm(number, first, last);
+        if feed.last == 0 {
             heard.unbegun.insert(number);
         }
-        if acked < ledger.feed(number).acked_in(ledger.generation()) {
+        if acked < feed.acked_to(ledger.generation(), first) {
             heard.acks.insert(number);
         }
-        if ledger.feed(number).last < last {
+        if feed.lacks(first, last).is_some() {
             self.lacking.entry(number).or_insert(now);
             self.look = true;
         }
@@ -227,12 +235,12 @@ impl<S: Copy + Ord> Exchange<S> {
         upto: u64,
         ledger: &Ledger,
     ) {
-        let sides: Vec<Theirs> = self.told_of(number).collect();
-        let Some(asker) = self.sides.get_mut(&side) else { return };
         let feed = ledger.feed(number);
+        let elsewhere = self.is_longer_elsewhere(number, feed, side);
+        let Some(asker) = self.sides.get_mut(&side) else { return };
         let base = feed.acked.is_some_and(|acked| acked.seq + 1 >= feed.first);
-        let elsewhere = sides.iter().any(|theirs| is_longer(theirs, feed));
-        if feed.last < from || (from < feed.first && (!base || elsewhere)) {
+        let missing = feed.last < from || feed.gap_at(from).is_some();
+        if missing || (from < feed.first && (!base || elsewhere)) {
             asker.lacks.push(feed.id.clone());
             return;
         }
@@ -309,7 +317,7 @@ impl<S: Copy + Ord> Exchange<S> {
         self.look = true;
         for (side, state) in &mut self.sides {
             for (number, theirs) in &state.theirs {
-                if ledger.feed(*number).last < theirs.last {
+                if theirs.brings_to(ledger.feed(*number)).is_some() {
                     self.lacking.entry(*number).or_insert(now);
                 }
             }
@@ -340,13 +348,12 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// Whether a side has the feed from further back than this machine, and all that this machine has.
-    pub(crate) fn is_longer_elsewhere(&self, number: FeedNo, feed: &Feed) -> bool {
-        self.told_of(number).any(|theirs| is_longer(&theirs, feed))
-    }
-
-    fn told_of(&self, number: FeedNo) -> impl Iterator<Item = Theirs> {
-        self.sides.values().filter_map(move |side| side.theirs.get(&number).copied())
+    /// Whether a side, other than this one, has the feed from further back than this machine, and all that
+    /// this machine has.
+    pub(crate) fn is_longer_elsewhere(&self, number: FeedNo, feed: &Feed, except: S) -> bool {
+        let others = self.sides.iter().filter(|(side, _)| **side != except);
+        let mut told = others.filter_map(|(_, side)| side.theirs.get(&number));
+        told.any(|theirs| theirs.first > 0 && theirs.first < feed.first && feed.last <= theirs.last)
     }
 
     /// What is here of the feed is gone, to be asked for from further back.
@@ -375,9 +382,4 @@ impl<S: Copy + Ord> Exchange<S> {
         let asked = self.asked.values().map(|asked| asked.until);
         sides.chain(asked).fold(self.look_at, Instant::min)
     }
-}
-
-/// Whether somebody has the feed from further back, and all that is here.
-fn is_longer(theirs: &Theirs, feed: &Feed) -> bool {
-    theirs.first > 0 && theirs.first < feed.first && feed.last <= theirs.last
 }

@@ -9,7 +9,7 @@ use crate::{
     Instant,
     feeds::{
         Read,
-        ledger::{FeedNo, Ledger},
+        ledger::{FeedNo, Ledger, RUNS_MAX},
     },
     wire::feeds::{
         ACKS_MAX, Ask, BATCH_BYTES, BATCH_MAX, Batch, FEEDS_MAX, FeedFrame, Have, VOUCHERS_MAX,
@@ -74,15 +74,11 @@ fn haves<S: Copy + Ord>(
             } else {
                 state.told_to_keep.remove(&number);
             }
-            haves.push(Have {
-                feed: feed.id.clone(),
-                first: feed.first,
-                last: feed.last,
-                keep,
-                acked: feed.acked_in(ledger.generation()),
-            });
+            let acked = feed.acked_in(ledger.generation());
+            let have = |(first, last)| Have { feed: feed.id.clone(), first, last, keep, acked };
+            haves.extend(feed.runs().map(have));
         }
-        if haves.len() == FEEDS_MAX {
+        if haves.len() + RUNS_MAX > FEEDS_MAX {
             break;
         }
     }

@@ -38,16 +38,14 @@ impl<S: Copy + Ord> Exchange<S> {
         let mut turns = Vec::new();
         self.lacking.retain(|number, _| {
             let feed = ledger.feed(*number);
-            let has_more = |side: &super::Side| {
-                side.theirs.get(number).is_some_and(|theirs| feed.last < theirs.last)
+            let theirs = self.sides.values().filter_map(|side| side.theirs.get(number));
+            let lacks = theirs.filter_map(|theirs| theirs.brings_to(feed));
+            let Some(is_long) = lacks.map(|(from, upto)| upto - from >= LONG).max() else {
+                return false;
             };
-            let last = self.sides.values().filter(|side| has_more(side));
-            let last =
-                last.filter_map(|side| side.theirs.get(number)).map(|theirs| theirs.last).max();
-            let Some(last) = last else { return false };
             if !self.asked.contains_key(number) {
                 let control = feed.id.topic.name.as_str() == CONTROL;
-                turns.push((!control, last - feed.last > LONG, *number));
+                turns.push((!control, is_long, *number));
             }
             true
         });
@@ -71,19 +69,16 @@ impl<S: Copy + Ord> Exchange<S> {
         policy: &impl Policy<S>,
     ) -> Option<(S, Ask)> {
         let feed = ledger.feed(number);
-        // It would not be taken.
-        if !ledger.believes(&EntryId { feed: feed.id.clone(), seq: feed.last + 1 }) {
-            self.lacking.remove(&number);
-            return None;
-        }
         let since = *self.lacking.get(&number)?;
         let mut best: Option<(usize, S, u64, u64, bool)> = None;
         let mut wanted = false;
         for (side, state) in &self.sides {
-            let Some(theirs) = state.theirs.get(&number).filter(|theirs| feed.last < theirs.last)
-            else {
+            let Some(theirs) = state.theirs.get(&number) else { continue };
+            let Some((lacked, _)) = theirs.brings_to(feed) else { continue };
+            // It would not be taken.
+            if !ledger.believes(&EntryId { feed: feed.id.clone(), seq: lacked }) {
                 continue;
-            };
+            }
             let from = match policy.wants(*side, feed, theirs) {
                 Wants::No => continue,
                 Wants::From(from) => from,
@@ -94,15 +89,16 @@ impl<S: Copy + Ord> Exchange<S> {
                 }
             };
             wanted = true;
-            let long = theirs.last - from > LONG;
+            let upto = feed.gap_at(from).map_or(theirs.last, |gap| gap.upto.min(theirs.last));
+            let long = upto.saturating_sub(from) > LONG;
             let busy = self.asked.values().filter(|asked| asked.of == *side).count();
             let long_asks = self.asked.values().filter(|asked| asked.of == *side && asked.long);
             let full = busy >= ASKS_MAX || (long && long_asks.count() >= LONG_ASKS_MAX);
-            if full || theirs.last < from || state.is_resting(now, number) {
+            if full || upto < from || state.is_resting(now, number) {
                 continue;
             }
             if best.as_ref().is_none_or(|(least, ..)| busy < *least) {
-                best = Some((busy, *side, from, theirs.last, long));
+                best = Some((busy, *side, from, upto, long));
             }
         }
         if !wanted {

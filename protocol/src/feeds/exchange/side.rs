@@ -66,12 +66,16 @@ impl Side {
         self.in_flight_bytes += bytes;
     }
 
-    /// It has all up to `seq` on its disk.
-    pub(super) fn confirm(&mut self, feed: FeedNo, seq: u64) {
-        let sent = self.sent.entry(feed).or_insert(seq);
-        *sent = seq.max(*sent);
+    /// It has a run of entries on its disk.
+    pub(super) fn confirm(&mut self, feed: FeedNo, first: u64, last: u64) {
+        let sent = self.sent.entry(feed).or_insert(last);
+        // What is behind a gap that it is being given is no reason to stop.
+        if first <= *sent + 1 || !self.owed.contains_key(&feed) {
+            *sent = last.max(*sent);
+        }
         let Some(flight) = self.in_flight.get_mut(&feed) else { return };
-        while let Some((_, bytes)) = flight.pop_front_if(|(upto, _)| *upto <= seq) {
+        let arrived = |upto: u64| (first..=last).contains(&upto);
+        while let Some((_, bytes)) = flight.pop_front_if(|(upto, _)| arrived(*upto)) {
             self.in_flight_bytes -= bytes;
         }
         if flight.is_empty() {

@@ -14,7 +14,7 @@ use crate::{
     feeds::{
         Ack, Author, Boot, Control, EntryId, FeedId, Header, STOCK, Storage,
         exchange::Policy as _,
-        ledger::{FeedNo, Refused, Taken},
+        ledger::{FeedNo, Gap, Refused, Taken},
         stock::{self, Record},
     },
     hq::LinkId,
@@ -244,10 +244,15 @@ impl HqFeeds {
         taken: Taken,
         outputs: &mut Vec<Output>,
     ) {
-        let Taken { feed: number, seq, before, counts, entry } = taken;
+        let Taken { feed: number, seq, opens, closes, counts, entry } = taken;
         let feed = entry.header().feed();
-        if before + 1 < seq {
-            outputs.push(gap(wall, storage, number, &feed, (before + 1, seq - 1)));
+        if opens.is_some() || closes {
+            let FeedId { author, boot, ref topic } = feed;
+            let topic = topic.name.clone();
+            outputs.push(Output::Event(match opens {
+                Some(Gap { from, upto }) => Event::Gap { author, boot, topic, from, upto },
+                None => Event::Filled { author, boot, topic, upto: seq },
+            }));
         }
         if is_control(&feed) {
             if let (true, Some(payload)) = (counts, entry.payload()) {
@@ -311,19 +316,6 @@ impl HqFeeds {
         let ack = ack.verify(&trust, Timestamp(0), Expiry::Ignored).ok()?;
         (ack.generation == ack.online().generation).then_some(ack)
     }
-}
-
-/// Entries that nobody has any more.
-fn gap(
-    wall: Timestamp,
-    storage: &mut dyn Storage,
-    number: FeedNo,
-    feed: &FeedId,
-    (from, upto): (u64, u64),
-) -> Output {
-    notes::gap(storage, wall, number, from, upto);
-    let FeedId { author, boot, ref topic } = *feed;
-    Output::Event(Event::Gap { author, boot, topic: topic.name.clone(), from, upto })
 }
 
 fn reject(link: LinkId, why: &str) -> Output {

@@ -83,8 +83,10 @@ pub enum Event {
     Forked(Author),
     /// Two boots of one terminal are alive at once: somebody has to decide.
     Cloned { author: Author, boots: [Boot; 2] },
-    /// Entries of this feed are missing, and its terminal no longer has them.
+    /// Entries of this feed are missing, and who brings what follows does not have them.
     Gap { author: Author, boot: Boot, topic: Name, from: u64, upto: u64 },
+    /// The last that was missing of a gap has come: all entries of it up to this one are here.
+    Filled { author: Author, boot: Boot, topic: Name, upto: u64 },
     /// An entry that its schema does not allow, the first of its feed.
     Void(EntryId),
     /// HQ was restored from a backup, and reads what it had said since: somebody has to say it again.

@@ -34,11 +34,7 @@ use self::{
     own::Own,
     reach::{Member, Reach, is_control},
 };
-pub(crate) use self::{
-    arrivals::each_after,
-    notes::{gaps, voids},
-    own::ends,
-};
+pub(crate) use self::{arrivals::each_after, notes::voids, own::ends};
 pub use self::{
     arrivals::{Cursor, CursorError},
     io::{AppendError, Event, Input, Lost, Output},
@@ -69,7 +65,6 @@ pub const TABLES: &[&str] = &[
     stock::COUNTS,
     arrivals::ARRIVALS,
     notes::VOIDS,
-    notes::GAPS,
     own::WANTED,
     own::SCHEMAS,
     own::SETTINGS,
@@ -149,7 +144,7 @@ impl HqFeeds {
         feeds.begin(storage, &mut outputs);
         // It was killed before it signed for them, or has not signed in this generation.
         let held = feeds.ledger.feeds().filter(|(_, feed)| !is_control(&feed.id));
-        let owed = held.filter(|(_, feed)| feed.acked_in(generation) < feed.last);
+        let owed = held.filter(|(_, feed)| feed.last > 0 && !feed.is_signed_for(generation));
         feeds.grown = owed.map(|(number, _)| number).collect();
         feeds.ledger.flush(storage);
         let wanted: Vec<_> = feeds.own.wanted().cloned().map(Output::Wanted).collect();

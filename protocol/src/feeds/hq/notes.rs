@@ -6,13 +6,11 @@ use storemesh_keys::Timestamp;
 use crate::feeds::{
     Read, Storage,
     ledger::FeedNo,
-    storage::{put, row, rows},
+    storage::{put, row},
 };
 
 /// By feed.
 pub(crate) const VOIDS: &str = "voids.1";
-/// By feed and the first entry that is missing.
-pub(crate) const GAPS: &str = "gaps.1";
 
 /// Entries of a feed that its schema does not allow.
 #[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
@@ -26,18 +24,6 @@ pub(crate) struct Voids {
     at: Timestamp,
 }
 
-/// Entries that HQ will not get any more.
-#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
-#[cbor(map)]
-pub(crate) struct Gap {
-    #[n(0)]
-    pub(crate) from: u64,
-    #[n(1)]
-    pub(crate) upto: u64,
-    #[n(2)]
-    at: Timestamp,
-}
-
 /// Whether it is the first of its feed.
 pub(super) fn void(storage: &mut dyn Storage, at: Timestamp, feed: FeedNo, seq: u64) -> bool {
     let before = voids(storage, feed).map_or(0, |voids| voids.count);
@@ -45,14 +31,6 @@ pub(super) fn void(storage: &mut dyn Storage, at: Timestamp, feed: FeedNo, seq: 
     before == 0
 }
 
-pub(super) fn gap(storage: &mut dyn Storage, at: Timestamp, feed: FeedNo, from: u64, upto: u64) {
-    put(storage, GAPS, &feed.entry(from), &Gap { from, upto, at });
-}
-
 pub(crate) fn voids(storage: &dyn Read, feed: FeedNo) -> Option<Voids> {
     row(storage, VOIDS, &feed.key())
-}
-
-pub(crate) fn gaps(storage: &dyn Read, feed: FeedNo) -> Vec<Gap> {
-    rows(storage, GAPS, &feed.key()).into_iter().map(|(_, gap)| gap).collect()
 }

@@ -122,13 +122,16 @@ impl Policy<LinkId> for Reach {
     }
 
     fn wants(&self, side: LinkId, feed: &Feed, theirs: &Theirs) -> Wants {
-        let next = feed.last + 1;
-        if !self.is_welcome(side, &feed.id) {
-            Wants::No
-        } else if is_control(&feed.id) || theirs.last.saturating_sub(next) > LIVE {
-            Wants::From(next)
+        let welcome = self.is_welcome(side, &feed.id);
+        let Some((from, upto)) = theirs.brings_to(feed).filter(|_| welcome) else {
+            return Wants::No;
+        };
+        // Nobody pushes what is behind the last that HQ has.
+        let is_gap = from <= feed.last;
+        if is_gap || is_control(&feed.id) || upto - from > LIVE {
+            Wants::From(from)
         } else {
-            Wants::Soon(next)
+            Wants::Soon(from)
         }
     }
 }

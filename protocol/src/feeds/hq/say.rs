@@ -7,8 +7,8 @@ use crate::{
     Instant,
     feeds::{
         Ack, Author, Boot, CONTROL, Clones, Control, END_FEEDS_MAX, End, EntryId, FeedId, Header,
-        LastCounted, PAYLOAD_MAX, PayloadHash, Scope, Storage, Topic, ended::take_back,
-        entry::Proven, ledger::FeedNo,
+        HeaderHash, LastCounted, PAYLOAD_MAX, PayloadHash, Run, Scope, Storage, Topic,
+        ended::take_back, entry::Proven, ledger::FeedNo,
     },
     hq::LinkId,
     wire::{self, feeds::Over},
@@ -196,14 +196,16 @@ impl HqFeeds {
 
     fn acknowledge_feed(&mut self, wall: Timestamp, storage: &mut dyn Storage, number: FeedNo) {
         let feed = self.ledger.feed(number);
-        let hash = feed.hash.expect("a feed that has grown has an entry");
+        let hash = |seq| self.ledger.hash_at(storage, number, seq).expect("it is here");
+        let seq = feed.whole();
         let ack = self.signer.sign(&Ack {
             chain: self.trust.chain,
             generation: self.generation,
             feed: feed.id.clone(),
-            seq: feed.last,
-            hash,
+            seq,
+            hash: if seq > 0 { hash(seq) } else { HeaderHash::NONE },
             at: wall,
+            behind: feed.behind().map(|(from, upto)| Run { from, upto, hash: hash(upto) }),
         });
         if self.ledger.acked(storage, &ack).is_none() {
             return;

@@ -10,6 +10,7 @@
 //! what it names alone, never by the clock or by who brought it, so all machines judge alike. Who may
 //! bring what is for the composites to say; asking, giving and acknowledging is `exchange`'s.
 
+mod gaps;
 mod judge;
 mod rows;
 mod take;
@@ -28,6 +29,7 @@ use storemesh_keys::{Certificate, OnlineKey, Timestamp, Trust, Verified};
 
 pub use self::rows::entries;
 pub(crate) use self::{
+    gaps::{Gap, RUNS_MAX},
     rows::TRIM_MAX,
     take::{Refused, Taken},
 };
@@ -76,6 +78,10 @@ pub(crate) struct Feed {
     /// How old what HQ has acknowledged is: at most one mark a [`MARK_EVERY`].
     #[n(6)]
     marks: Vec<Mark>,
+    /// Entries between `first` and `last` that are not here, in their order; at HQ alone.
+    #[n(7)]
+    #[cbor(default)]
+    gaps: Vec<Gap>,
 }
 
 /// All up to `seq` was acknowledged at that time, or before.
@@ -98,6 +104,9 @@ pub(crate) struct Acked {
     pub(crate) seq: u64,
     #[n(2)]
     pub(crate) at: Timestamp,
+    /// The first and last entry of what HQ holds behind a gap.
+    #[n(3)]
+    pub(crate) behind: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -250,22 +259,26 @@ impl Ledger {
     ) -> Option<FeedNo> {
         let number = self.number(&ack.feed)?;
         let feed = &self.feeds[&number];
-        let newer = feed.acked.is_none_or(|known| (known.generation, known.seq) < ack.order());
-        let ours = self.hash_at(storage, number, ack.seq).is_none_or(|hash| hash == ack.hash);
+        let newer = feed.acked.is_none_or(|known| known.order() < ack.order());
+        let is_here = |seq, hash| self.hash_at(storage, number, seq).is_none_or(|it| it == hash);
+        let behind = ack.behind.is_none_or(|run| is_here(run.upto, run.hash));
+        let ours = is_here(ack.seq, ack.hash) && behind;
         if !newer || !ours {
             return None;
         }
         let feed = self.feeds.get_mut(&number).expect("looked up above");
-        let (seq, at) = (ack.seq, ack.at);
+        let at = ack.at;
         // How old it is in a generation that HQ has lost says nothing.
         if feed.acked.is_some_and(|known| known.generation < ack.generation) {
             feed.marks.clear();
         }
+        let behind = ack.behind.map(|run| (run.from, run.upto));
+        feed.acked = Some(Acked { generation: ack.generation, seq: ack.seq, at, behind });
         let due = feed.marks.last().is_none_or(|mark| mark.at.plus(MARK_EVERY) <= at);
         if due && self.keeps == Keeps::WhatHqLacks {
+            let seq = feed.acked_in(ack.generation);
             feed.marks.push(Mark { seq, at });
         }
-        feed.acked = Some(Acked { generation: ack.generation, seq: ack.seq, at: ack.at });
         put(storage, ACKS, &number.key(), ack.signed());
         self.dirty.insert(number);
         Some(number)
@@ -287,7 +300,7 @@ impl Ledger {
             // A feed that has ended has no later mark than its last acknowledgement.
             let whole = feed.acked.filter(|acked| acked.at.plus(retention) <= hq_time);
             let upto = feed.marks.iter().filter(|mark| old(mark)).map(|mark| mark.seq).max();
-            let upto = whole.map(|acked| acked.seq).max(upto).map_or(0, |upto| upto.min(held));
+            let upto = whole.map(|_| held).max(upto).map_or(0, |upto| upto.min(held));
             feed.marks.retain(|mark| !old(mark) || mark.seq > upto);
             if feed.first <= upto {
                 aged.push((*number, upto));
@@ -303,9 +316,38 @@ impl Feed {
         self.certificates.last().copied()
     }
 
-    /// What HQ holds of it, in this generation of HQ.
+    /// Up to where HQ holds what is here of it, in this generation of HQ.
     pub(crate) fn acked_in(&self, generation: u64) -> u64 {
-        self.acked.filter(|acked| acked.generation == generation).map_or(0, |acked| acked.seq)
+        self.acked_to(generation, self.first)
+    }
+
+    /// The same for who has it from `first`.
+    pub(crate) fn acked_to(&self, generation: u64, first: u64) -> u64 {
+        let Some(acked) = self.acked.filter(|acked| acked.generation == generation) else {
+            return 0;
+        };
+        // Who has something of the gap keeps it, and what is behind it, until HQ has it all.
+        let behind = acked.behind.filter(|(from, _)| *from <= first);
+        behind.map_or(acked.seq, |(_, upto)| upto)
+    }
+
+    /// Up to where HQ holds all of it, whoever has what.
+    pub(crate) fn acked_whole(&self, generation: u64) -> u64 {
+        self.acked_to(generation, 0)
+    }
+
+    /// HQ has signed, in this generation, for all that is here.
+    pub(crate) fn is_signed_for(&self, generation: u64) -> bool {
+        let signed = self.acked.filter(|acked| acked.generation == generation);
+        let signed = signed.map(|acked| (acked.seq, acked.behind));
+        signed == Some((self.whole(), self.behind()))
+    }
+}
+
+impl Acked {
+    /// As [`Ack::order`].
+    fn order(&self) -> (u64, u64, u64) {
+        (self.generation, self.seq, self.behind.map_or(self.seq, |(_, upto)| upto))
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use storemesh_keys::{Certificate, HqSigned, OnlineKey, Signed};
 
-use super::{ACKS, ENTRIES, FeedNo, Keeps, Ledger};
+use super::{ACKS, Acked, ENTRIES, FeedNo, Gap, Keeps, Ledger};
 use crate::{
     feeds::{
         Ack, CertificateHash, Entry, HeaderHash, Read, Storage,
@@ -44,7 +44,8 @@ impl Ledger {
     ) -> Given {
         let feed = self.feed(number);
         let mut given = Given::default();
-        let (from, upto) = (from.max(feed.first), upto.min(feed.last));
+        let from = from.max(feed.first);
+        let upto = upto.min(feed.run_end(from));
         if upto < from {
             return given;
         }
@@ -60,9 +61,11 @@ impl Ledger {
         });
         given.entries = entries;
         let begins = |seq: u64| seq + 1 == from || (from == feed.first && seq >= from);
+        let word =
+            |acked: &Acked| begins(acked.seq) || acked.behind.is_some_and(|(_, upto)| begins(upto));
         given.base = feed
             .acked
-            .filter(|acked| from > 1 && begins(acked.seq))
+            .filter(|acked| from > 1 && word(acked))
             .and_then(|_| row(storage, ACKS, &number.key()));
         given
     }
@@ -94,7 +97,7 @@ impl Ledger {
     }
 
     /// The hash of a header that is here, or of the last one before what is here.
-    pub(super) fn hash_at(
+    pub(crate) fn hash_at(
         &self,
         storage: &dyn Read,
         number: FeedNo,
@@ -107,24 +110,28 @@ impl Ledger {
         self.entry(storage, number, seq).map(|entry| entry.hash())
     }
 
-    /// HQ has all up to `seq`, or nobody has: what comes goes on from there.
+    /// What comes goes on behind `seq`: a terminal leaves out what HQ has; HQ itself has a gap there.
     pub(super) fn skip_to(
         &mut self,
         storage: &mut dyn Storage,
         number: FeedNo,
         seq: u64,
         hash: Option<HeaderHash>,
-    ) {
+    ) -> Option<Gap> {
         if self.keeps == Keeps::WhatHqLacks {
             while self.trim(storage, number, seq) == TRIM_MAX {}
         }
         let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");
-        if feed.last < feed.first {
+        let gap = Gap { from: feed.last + 1, upto: seq };
+        let opens = (self.keeps == Keeps::All).then_some(gap);
+        feed.gaps.extend(opens);
+        if opens.is_none() && feed.last < feed.first {
             feed.first = seq + 1;
         }
         feed.last = seq;
         feed.hash = hash;
         self.dirty.insert(number);
+        opens
     }
 
     /// Drops all of the feed, to take it again from its first entry.

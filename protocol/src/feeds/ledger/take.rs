@@ -4,10 +4,12 @@ use std::{cell::Cell, collections::BTreeMap};
 
 use storemesh_keys::{Authored, PeerId, Verified};
 
-use super::{ENTRIES, FEEDS_PER_AUTHOR_MAX, FORKS, Feed, FeedNo, Keeps, Ledger, judge::Verdict};
+use super::{
+    ENTRIES, FEEDS_PER_AUTHOR_MAX, FORKS, Feed, FeedNo, Gap, Keeps, Ledger, judge::Verdict,
+};
 use crate::{
     feeds::{
-        Ack, After, Author, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header, HeaderHash,
+        Ack, After, Author, ENTRY_MAX, Entry, EntryError, EntryId, FeedId, Header, HeaderHash, Run,
         STOCK, Storage, Topic,
         entry::Proven,
         storage::{Read, put, row, rows},
@@ -23,19 +25,24 @@ use crate::{
 pub(crate) struct Taken {
     pub(crate) feed: FeedNo,
     pub(crate) seq: u64,
-    /// The last that was here before: those between are nowhere any more.
-    pub(crate) before: u64,
+    /// What HQ goes on behind, for nobody who is near has it.
+    pub(crate) opens: Option<Gap>,
+    /// It was the last that was missing of a gap.
+    pub(crate) closes: bool,
     /// False when it is void, or HQ has ended its author before it.
     pub(crate) counts: bool,
     pub(crate) entry: Proven,
 }
 
 /// Where an entry belongs.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    number: FeedNo,
-    /// It does not follow the last that is here: HQ's word stands in for those between.
-    behind: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Right after the last that is here.
+    Next,
+    /// Behind others that are not here: HQ's word stands in for them.
+    Behind,
+    /// In a gap.
+    Within,
 }
 
 /// Why an entry is not taken.
@@ -183,31 +190,32 @@ impl Ledger {
                 && storage.get(ENTRIES, &number.entry(header.seq)).as_deref() == Some(bytes))
     }
 
-    /// Whether HQ's word stands in for all entries before this one, which are nowhere any more.
+    /// Whether HQ's word stands in for all entries before this one that are not here.
     fn stands_in(&self, base: &Verified<Ack>, header: &Header, feed: &Feed) -> bool {
-        let next = base.seq + 1 == header.seq && Some(base.hash) == header.previous;
+        let next = base.is_before(header.seq, header.previous);
+        let behind = base.behind.filter(|run| run.is_before(header.seq, header.previous));
         // What was trimmed before HQ was restored from a backup is lost to it: it goes on behind the gap.
+        let lost = base.generation < self.generation && header.seq <= base.reach() + 1;
+        if self.keeps == Keeps::All {
+            return (next || behind.is_some() || lost) && feed.has_room_for_gaps();
+        }
         // What stock is on hand is counted from every entry: there nothing may be left out.
-        if self.keeps == Keeps::WhatHqLacks && header.topic.name.as_str() == STOCK {
+        if header.topic.name.as_str() == STOCK {
             return false;
         }
-        let lost = base.generation < self.generation && header.seq <= base.seq + 1;
-        let empty = feed.last < feed.first;
-        match self.keeps {
-            Keeps::All => next || lost,
-            Keeps::WhatHqLacks => {
-                (next && (empty || base.generation == self.generation)) || (lost && empty)
-            }
-        }
+        let (empty, holds) = (feed.last < feed.first, base.generation == self.generation);
+        // What is here of HQ's gap is not dropped for what is behind it.
+        let spares = |run: Run| empty || feed.last <= base.seq || run.from <= feed.first;
+        (next && (empty || holds)) || (lost && empty) || (holds && behind.is_some_and(spares))
     }
 
-    /// Where the entry belongs: right after the last of its feed.
+    /// Where the entry belongs, in which feed.
     fn link(
         &mut self,
         storage: &mut dyn Storage,
         proven: &Proven,
         bases: &BTreeMap<FeedId, Verified<Ack>>,
-    ) -> Result<Place, Refused> {
+    ) -> Result<(FeedNo, Place), Refused> {
         let (header, id) = (proven.header(), proven.header().feed());
         let number = match self.number(&id) {
             Some(number) => number,
@@ -219,6 +227,10 @@ impl Ledger {
         }
         let feed = self.feed(number);
         if header.seq <= feed.last {
+            if let Some(gap) = feed.gap_at(header.seq) {
+                self.fits(storage, number, gap, (header, proven.hash()))?;
+                return Ok((number, Place::Within));
+            }
             return match self.hash_at(storage, number, header.seq) {
                 Some(hash) if hash != proven.hash() => Err(self.fork(storage, number, proven)),
                 Some(_) | None => Err(Refused::Known),
@@ -229,14 +241,13 @@ impl Ledger {
                 1 => self.follows(storage, header, &id),
                 _ => header.previous == feed.hash,
             };
-            let place = Place { number, behind: false };
-            return if linked { Ok(place) } else { Err(Refused::Unlinked) };
+            return if linked { Ok((number, Place::Next)) } else { Err(Refused::Unlinked) };
         }
         let gap = Refused::Gap { seq: header.seq, last: feed.last };
         if !bases.get(&id).is_some_and(|base| self.stands_in(base, header, feed)) {
             return Err(gap);
         }
-        Ok(Place { number, behind: true })
+        Ok((number, Place::Behind))
     }
 
     /// The number of a feed that somebody speaks of; how many those may be is the exchange's to say.
@@ -258,13 +269,14 @@ impl Ledger {
         let (id, certificates) = (id.clone(), Vec::new());
         self.numbers.insert(id.clone(), number);
         let marks = Vec::new();
-        let feed = Feed { id, first: 1, last: 0, hash: None, acked: None, certificates, marks };
+        let (acked, gaps) = (None, Vec::new());
+        let feed = Feed { id, first: 1, last: 0, hash: None, acked, certificates, marks, gaps };
         self.feeds.insert(number, feed);
         number
     }
 
     /// Whether the first entry of a boot follows the entry that it names, where that one is here.
-    fn follows(&self, storage: &dyn Storage, header: &Header, id: &FeedId) -> bool {
+    pub(super) fn follows(&self, storage: &dyn Storage, header: &Header, id: &FeedId) -> bool {
         let (Some(After { boot, seq }), Some(previous)) = (header.after, header.previous) else {
             return true;
         };
@@ -277,15 +289,15 @@ impl Ledger {
     fn keep(
         &mut self,
         storage: &mut dyn Storage,
-        Place { number, behind }: Place,
+        (number, place): (FeedNo, Place),
         mut proven: Proven,
         bytes: Option<&[u8]>,
     ) -> Result<Taken, Refused> {
         let verdict = self.judge(proven.header(), proven.payload())?;
-        let (seq, before) = (proven.header().seq, self.feed(number).last);
-        if behind {
-            self.skip_to(storage, number, seq - 1, proven.header().previous);
-        }
+        let seq = proven.header().seq;
+        let opens = (place == Place::Behind)
+            .then(|| self.skip_to(storage, number, seq - 1, proven.header().previous))
+            .flatten();
         let key = number.entry(seq);
         match (verdict, bytes) {
             (Verdict::Counts | Verdict::VoidAsItIs, Some(bytes)) => {
@@ -301,15 +313,20 @@ impl Ledger {
         }
         let certificate = proven.header().certificate;
         let feed = self.feeds.get_mut(&number).expect("it has just been linked");
-        feed.last = seq;
-        feed.hash = Some(proven.hash());
+        let closes = place == Place::Within && feed.fill(seq);
+        if place != Place::Within {
+            feed.last = seq;
+            feed.hash = Some(proven.hash());
+        }
         if !feed.certificates.contains(&certificate) {
-            feed.certificates.push(certificate);
+            // What comes late names none that is newer.
+            let at = if place == Place::Within { 0 } else { feed.certificates.len() };
+            feed.certificates.insert(at, certificate);
         }
         self.dirty.insert(number);
         let id = EntryId { feed: proven.header().feed(), seq };
         let counts = verdict == Verdict::Counts && self.counts(&id);
-        Ok(Taken { feed: number, seq, before, counts, entry: proven })
+        Ok(Taken { feed: number, seq, opens, closes, counts, entry: proven })
     }
 
     /// Another entry has this one's number.

@@ -67,7 +67,15 @@ impl Desk {
 fn ack(feed: &FeedId, seq: u64, hash: HeaderHash) -> Verified<Ack> {
     let signer = signer();
     let (chain, generation) = (signer.described().chain, signer.described().generation);
-    signer.sign(&Ack { chain, generation, feed: feed.clone(), seq, hash, at: Timestamp(1) })
+    signer.sign(&Ack {
+        chain,
+        generation,
+        feed: feed.clone(),
+        seq,
+        hash,
+        at: Timestamp(1),
+        behind: None,
+    })
 }
 
 fn refused(taken: Result<Taken, Refused>) -> Refused {
@@ -315,7 +323,7 @@ fn how_old_an_entry_was_in_a_lost_generation_says_nothing() {
     let signer = signer_in(2);
     let chain = signer.described().chain;
     let (feed, hash, at) = (pen.feed(), entry.hash(), days(15));
-    let new = signer.sign(&Ack { chain, generation: 2, feed, seq: 1, hash, at });
+    let new = signer.sign(&Ack { chain, generation: 2, feed, seq: 1, hash, at, behind: None });
     desk.ledger.raise_generation(2);
     assert_eq!(desk.ledger.aged(2, days(16), retention), [], "HQ has not got it yet");
     assert_eq!(desk.ledger.acked(&mut desk.storage, &new), Some(number));

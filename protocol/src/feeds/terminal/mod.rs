@@ -274,11 +274,10 @@ impl TerminalFeeds {
         let short = |feed: &ledger::Feed| {
             feed.id.author != own
                 && !roles::is_control(&feed.id)
-                && feed.first <= feed.last
-                && feed.acked_in(generation) + 1 < feed.first
+                && feed.acked_whole(generation) + 1 < feed.first
         };
         let short = self.ledger.feeds().filter(|(number, feed)| {
-            short(feed) && self.exchange.is_longer_elsewhere(*number, feed)
+            short(feed) && self.exchange.is_longer_elsewhere(*number, feed, Source::Hq)
         });
         let short: Vec<_> = short.map(|(number, _)| number).collect();
         for number in short {

@@ -298,7 +298,15 @@ fn stock_that_hq_has_acknowledged_is_fetched_all_the_same_by_who_missed_it() {
         let (_, feed) = ledger.of(Author::terminal(peer(1))).next().unwrap();
         let (seq, hash) = (feed.last, feed.hash.unwrap());
         let (chain, feed) = (trust().chain, feed.id.clone());
-        signer().sign(&Ack { chain, generation: 1, feed, seq, hash, at: Timestamp(1) })
+        signer().sign(&Ack {
+            chain,
+            generation: 1,
+            feed,
+            seq,
+            hash,
+            at: Timestamp(1),
+            behind: None,
+        })
     };
     let acks = Some(vec![ack.into_signed()]);
     let bytes = wire::encode(&FeedFrame { acks, ..FeedFrame::default() });
@@ -316,7 +324,7 @@ fn who_takes_a_journal_from_where_hq_has_it_knows_that_hq_has_it() {
     let mut pen = Pen::of(1, "sales");
     let (feed, hash) = (pen.feed(), pen.write(b"1").hash());
     let (chain, at) = (trust().chain, Timestamp(1));
-    let ack = Ack { chain, generation: 1, feed: feed.clone(), seq: 1, hash, at };
+    let ack = Ack { chain, generation: 1, feed: feed.clone(), seq: 1, hash, at, behind: None };
     let batch = Batch {
         bases: vec![signer().sign(&ack).into_signed()],
         certificates: vec![certificate(1, "s1")],

@@ -5,7 +5,8 @@ use storemesh_keys::{Authored, PeerId};
 use storemesh_protocol::{
     feeds::{
         Ack, Author, Boot, CONTROL, CertificateHash, Clones, Control, End, Entry, FeedId, Header,
-        HeaderHash, LastCounted, PayloadHash, STOCK, Schema, Scope, Settings, Topic, WantedRelease,
+        HeaderHash, LastCounted, PayloadHash, Run, STOCK, Schema, Scope, Settings, Topic,
+        WantedRelease,
         stock::{At, Count, Movement, Record},
     },
     wire::{
@@ -100,7 +101,22 @@ impl Pen {
 
     fn ack(&self) -> Ack {
         let (topic, seq, hash) = *self.last.last().unwrap();
-        Ack { chain: chain(), generation: 1, feed: self.feed(topic), seq, hash, at: NOW }
+        Ack {
+            chain: chain(),
+            generation: 1,
+            feed: self.feed(topic),
+            seq,
+            hash,
+            at: NOW,
+            behind: None,
+        }
+    }
+
+    /// HQ has gone on behind a gap, from its very beginning.
+    fn ack_behind(&self) -> Ack {
+        let ack = self.ack();
+        let behind = Some(Run { from: ack.seq, upto: ack.seq, hash: ack.hash });
+        Ack { seq: 0, hash: HeaderHash::NONE, behind, ..ack }
     }
 }
 
@@ -153,7 +169,12 @@ pub(super) fn frames(pen: &mut Pen) -> Vec<FeedFrame> {
             ask: Some(vec![Ask { feed: feed.clone(), from: 0, upto: u64::MAX }]),
             ..frame()
         },
+        FeedFrame {
+            have: Some(vec![have(feed.clone(), 1, 2), have(feed.clone(), 7, 9)]),
+            ..frame()
+        },
         FeedFrame { acks: Some(vec![signer().sign(&pen.ack()).into_signed()]), ..frame() },
+        FeedFrame { acks: Some(vec![signer().sign(&pen.ack_behind()).into_signed()]), ..frame() },
         FeedFrame { lacks: Some(vec![feed]), ..frame() },
         FeedFrame { clones: Some(vec![Cloned { author, boots }]), ..frame() },
         frame(),

@@ -140,8 +140,63 @@ fn an_acknowledgement_holds_only_in_its_generation() {
     assert!(former.check(&restored.disk).is_err());
 }
 
+/// HQ is restored from before `lost` sales of a till, and has gone on behind them, by what a gateway brings
+/// that has the rest alone.
+struct Behind {
+    restored: Office,
+    /// Who wrote them, and is away.
+    till: Till,
+    gateway: Till,
+    lost: Vec<Vec<u8>>,
+    heard: Vec<Output>,
+}
+
+fn behind(before: usize, lost: usize) -> Behind {
+    let mut office = Office::new();
+    let (mut till, gateway) = (Till::new(&office, 1, "s1"), Till::new(&office, 2, "s1"));
+    office.up(&till);
+    let mut sell =
+        |count: usize| -> Vec<_> { (0..count).map(|_| till.moves(&[("apple", -1_000)])).collect() };
+    let (kept, lost, new) = (sell(before), sell(lost), sell(1));
+    let teller = Till::new(&office, 1, "s1");
+    office.gives(&teller, &teller, &kept);
+    let backup = office.backup();
+    office.later(ACK_EVERY);
+    let mut heard = office.gives(&teller, &teller, &lost);
+    heard.extend(office.later(ACK_EVERY));
+    let base = signed_acks(&heard, &teller).pop().unwrap();
+
+    let (mut restored, _) = Office::on(backup, 2);
+    restored.up(&gateway);
+    let first = (before + lost.len() + 1) as u64;
+    has(&mut restored, &gateway, &till, (first, first));
+    let mut heard = restored.gives_behind(&gateway, &till, &new, &[base]);
+    heard.extend(restored.later(ACK_EVERY));
+    Behind { restored, till, gateway, lost, heard }
+}
+
+/// `side` tells which of a till's stock entries it has.
+fn has(office: &mut Office, side: &Till, of: &Till, (first, last): (u64, u64)) -> Vec<Output> {
+    let have = Have { feed: of.feed("stock"), first, last, keep: false, acked: 0 };
+    office.hears(side, &FeedFrame { have: Some(vec![have]), ..FeedFrame::default() })
+}
+
+/// Up to where HQ signs for it, and the run behind a gap.
+fn signed(heard: &[Output], side: &Till) -> Option<(u64, Option<(u64, u64)>)> {
+    let ack = acks(heard, side).pop()?;
+    Some((ack.seq, ack.behind.map(|run| (run.from, run.upto))))
+}
+
+fn missing(office: &Office) -> Vec<u64> {
+    crate::feeds::held(&office.disk, &shop::trust(), None).iter().map(|row| row.missing).collect()
+}
+
+fn apples(office: &Office) -> i64 {
+    stock::on_hand(&office.disk, &name("s1"), "apple").map_or(0, |on_hand| on_hand.quantity / 1_000)
+}
+
 #[test]
-fn what_nobody_has_any_more_is_a_gap_that_is_recorded_and_gone_behind() {
+fn what_nobody_near_has_is_a_gap_that_hq_goes_on_behind_and_does_not_sign_for() {
     let mut office = Office::new();
     let mut till = Till::new(&office, 1, "s1");
     let backup = office.backup();
@@ -164,10 +219,95 @@ fn what_nobody_has_any_more_is_a_gap_that_is_recorded_and_gone_behind() {
     let author = Author::terminal(till.key.peer_id());
     let gap = Event::Gap { author, boot: till.boot, topic: name("sales"), from: 1, upto: 5 };
     assert_eq!(events(&heard), [gap]);
-    let [kept] = gaps(&restored.disk, numbers(&restored)[0].0)[..] else { panic!() };
-    assert_eq!((kept.from, kept.upto), (1, 5));
-    assert_eq!(acks(&heard, &till)[0].seq, 6);
-    assert_eq!(haves(&restored.later(ACK_EVERY), &till).last().map(|have| have.last), Some(6));
+    assert_eq!(missing(&restored), [5]);
+    assert_eq!(signed(&heard, &till), Some((0, Some((6, 6)))));
+    let told = haves(&restored.later(ACK_EVERY), &till);
+    assert_eq!(told.last().map(|have| (have.first, have.last)), Some((6, 6)));
+    // It goes on as ever, and signs for what follows.
+    let next = till.writes("sales", b"{}");
+    let mut heard = restored.gives(&till, &till, &[next]);
+    heard.extend(restored.later(ACK_EVERY));
+    assert_eq!(signed(&heard, &till), Some((0, Some((6, 7)))));
+}
+
+#[test]
+fn whoever_has_what_hq_lacks_is_asked_for_it_and_it_counts_once() {
+    let Behind { mut restored, till, lost, heard, .. } = behind(2, 4);
+    assert_eq!(signed(&heard, &till), None);
+    assert_eq!((apples(&restored), missing(&restored)), (-3, vec![4]));
+    restored.up(&till);
+    let heard = has(&mut restored, &till, &till, (1, 7));
+    assert_eq!(asks(&heard, &till), [Ask { feed: till.feed("stock"), from: 3, upto: 6 }]);
+    assert_eq!(signed(&heard, &till), Some((2, Some((7, 7)))), "it may not drop what HQ lacks");
+
+    let mut heard = restored.gives(&till, &till, &lost[..3]);
+    heard.extend(restored.later(ACK_EVERY));
+    assert_eq!(signed(&heard, &till), Some((5, Some((7, 7)))));
+    assert_eq!((apples(&restored), missing(&restored)), (-6, vec![1]));
+    restored.restart();
+    restored.up(&till);
+    let mut heard = restored.gives(&till, &till, &lost);
+    heard.extend(restored.later(ACK_EVERY));
+    let author = Author::terminal(till.key.peer_id());
+    let filled = Event::Filled { author, boot: till.boot, topic: name("stock"), upto: 6 };
+    assert_eq!(events(&heard), [filled]);
+    assert_eq!(signed(&heard, &till), Some((7, None)));
+    assert_eq!((apples(&restored), missing(&restored)), (-7, vec![0]));
+    let seqs: Vec<u64> = numbers(&restored).iter().map(|(_, seq)| *seq).collect();
+    assert_eq!(seqs, [1, 2, 7, 3, 4, 5, 6], "exported as it came");
+}
+
+#[test]
+fn a_gap_is_filled_from_its_middle_by_who_has_no_more() {
+    let Behind { mut restored, till, gateway, lost, .. } = behind(0, 6);
+    let heard = has(&mut restored, &gateway, &till, (3, 7));
+    assert_eq!(asks(&heard, &gateway), [Ask { feed: till.feed("stock"), from: 3, upto: 6 }]);
+    restored.gives(&gateway, &till, &lost[2..4]);
+    assert_eq!(missing(&restored), [4]);
+    // One has what is before, and another what is behind.
+    let other = Till::new(&restored, 3, "s1");
+    restored.up(&other);
+    let heard = has(&mut restored, &other, &till, (1, 4));
+    assert_eq!(asks(&heard, &other), [], "the gateway has been asked, and is giving");
+    restored.gives(&gateway, &till, &lost[4..]);
+    let heard = restored.gives(&other, &till, &lost[..2]);
+    assert_eq!(missing(&restored), [0]);
+    let mut heard = heard;
+    heard.extend(restored.later(ACK_EVERY));
+    assert_eq!(signed(&heard, &other), Some((7, None)));
+    assert_eq!(apples(&restored), -7);
+}
+
+#[test]
+fn what_does_not_fit_to_either_side_of_a_gap_is_not_taken() {
+    let Behind { mut restored, till, gateway, lost, .. } = behind(1, 2);
+    let mut twin = Till::new(&restored, 1, "s1");
+    let rejected =
+        |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Reject { .. }));
+    // Another history of the same author: its second entry does not follow HQ's first.
+    twin.moves(&[("pear", 1_000)]);
+    let (second, third) = (twin.moves(&[("pear", 1_000)]), twin.moves(&[("pear", 1_000)]));
+    assert!(rejected(&restored.gives(&gateway, &till, &[second])));
+    assert!(rejected(&restored.gives(&gateway, &till, &[third])), "the fourth names another");
+    assert_eq!(missing(&restored), [2]);
+    restored.gives(&gateway, &till, &lost);
+    assert_eq!(missing(&restored), [0]);
+}
+
+#[test]
+fn a_range_that_hq_lacks_it_does_not_give() {
+    let Behind { mut restored, till, lost, .. } = behind(1, 2);
+    let other = Till::new(&restored, 3, "s1");
+    restored.up(&other);
+    let ask = |from, upto| {
+        let ask = Some(vec![Ask { feed: till.feed("stock"), from, upto }]);
+        FeedFrame { ask, ..FeedFrame::default() }
+    };
+    assert_eq!(shop::entries(&restored.hears(&other, &ask(1, 4)), &other).len(), 1);
+    assert!(shop::entries(&restored.hears(&other, &ask(2, 4)), &other).is_empty());
+    assert_eq!(shop::entries(&restored.hears(&other, &ask(4, 4)), &other).len(), 1);
+    restored.gives(&other, &till, &lost);
+    assert_eq!(shop::entries(&restored.hears(&other, &ask(1, 4)), &other).len(), 4);
 }
 
 #[test]

@@ -1,0 +1,119 @@
+//! Holes in a feed, at HQ alone: what it lost when it was restored, and nobody who was near could bring.
+//!
+//! The rule: HQ goes on behind a gap, so that what is new is not held up by what is away; and the gap stays
+//! open for whoever comes with some of it, however late. What comes must fit to the entries on either side
+//! that are here. A gap is opened by HQ's own word alone, that it once had those entries: nobody else can
+//! claim one. It only ever grows smaller; a part from its middle leaves two.
+
+use minicbor::{Decode, Encode};
+
+use super::{Feed, FeedNo, Ledger, Refused};
+use crate::feeds::{Header, HeaderHash, Storage};
+
+/// Of one feed. Each restored backup opens one, and each holder of a middle part another; an author that
+/// wrote to make more of them waits until some are filled.
+const GAPS_MAX: usize = 64;
+/// What is here of one feed lies in no more pieces.
+pub(crate) const RUNS_MAX: usize = GAPS_MAX + 1;
+
+/// From the first entry that is missing to the last.
+#[derive(Clone, Copy, Debug, Encode, Decode, PartialEq, Eq)]
+#[cbor(map)]
+pub(crate) struct Gap {
+    #[n(0)]
+    pub(crate) from: u64,
+    #[n(1)]
+    pub(crate) upto: u64,
+}
+
+impl Gap {
+    fn has(self, seq: u64) -> bool {
+        (self.from..=self.upto).contains(&seq)
+    }
+}
+
+impl Feed {
+    /// The last entry up to which none is missing.
+    pub(crate) fn whole(&self) -> u64 {
+        self.gaps.first().map_or(self.last, |gap| gap.from - 1)
+    }
+
+    /// What is here behind the last gap, where there is one.
+    pub(crate) fn behind(&self) -> Option<(u64, u64)> {
+        self.gaps.last().map(|gap| (gap.upto + 1, self.last))
+    }
+
+    /// Entries that are missing.
+    pub(crate) fn missing(&self) -> u64 {
+        self.gaps.iter().map(|gap| gap.upto - gap.from + 1).sum()
+    }
+
+    /// What is here without a gap, run after run: the first and last entry of each.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
+        let begins = [self.first].into_iter().chain(self.gaps.iter().map(|gap| gap.upto + 1));
+        let ends = self.gaps.iter().map(|gap| gap.from - 1).chain([self.last]);
+        begins.zip(ends).filter(|(first, last)| first <= last)
+    }
+
+    pub(crate) fn gap_at(&self, seq: u64) -> Option<Gap> {
+        self.gaps.iter().copied().find(|gap| gap.has(seq))
+    }
+
+    /// The first range that is not here, of what somebody has from `first` (0 where that is not known) to
+    /// `last`.
+    pub(crate) fn lacks(&self, first: u64, last: u64) -> Option<(u64, u64)> {
+        let known = self.gaps.iter().filter(|_| first > 0);
+        let mut within = known.map(|gap| (gap.from.max(first), gap.upto.min(last)));
+        let gap = within.find(|(from, upto)| from <= upto);
+        gap.or_else(|| (self.last < last).then_some((self.last + 1, last)))
+    }
+
+    /// How far a run goes that begins with `from`.
+    pub(super) fn run_end(&self, from: u64) -> u64 {
+        let next = self.gaps.iter().find(|gap| from <= gap.upto);
+        next.map_or(self.last, |gap| gap.from - 1)
+    }
+
+    pub(super) fn has_room_for_gaps(&self) -> bool {
+        self.gaps.len() < GAPS_MAX
+    }
+
+    /// Entry `seq` was missing, and is here now; whether that closes its gap.
+    pub(super) fn fill(&mut self, seq: u64) -> bool {
+        let Some(at) = self.gaps.iter().position(|gap| gap.has(seq)) else { return false };
+        let Gap { from, upto } = self.gaps.remove(at);
+        let (before, after) = (Gap { from, upto: seq - 1 }, Gap { from: seq + 1, upto });
+        let left = [before, after].into_iter().filter(|gap| gap.from <= gap.upto);
+        self.gaps.splice(at..at, left);
+        from == upto
+    }
+}
+
+impl Ledger {
+    /// Whether an entry fits into the gap that it would fill.
+    pub(super) fn fits(
+        &self,
+        storage: &dyn Storage,
+        number: FeedNo,
+        gap: Gap,
+        (header, hash): (&Header, HeaderHash),
+    ) -> Result<(), Refused> {
+        let (feed, seq) = (self.feed(number), header.seq);
+        let follows = match seq {
+            1 => self.follows(storage, header, &feed.id),
+            _ => self
+                .hash_at(storage, number, seq - 1)
+                .is_none_or(|before| Some(before) == header.previous),
+        };
+        let next = self.entry(storage, number, seq + 1);
+        let leads = next.is_none_or(|next| next.header().previous == Some(hash));
+        if !(follows && leads) {
+            return Err(Refused::Unlinked);
+        }
+        let splits = gap.from < seq && seq < gap.upto;
+        if splits && !feed.has_room_for_gaps() {
+            return Err(Refused::Gap { seq, last: gap.from - 1 });
+        }
+        Ok(())
+    }
+}
