@@ -36,7 +36,7 @@ impl World {
             off.into_iter().any(|host| host.feeds.shelf.has(id))
         };
         let lost = |id: &&EntryId| {
-            let excused = self.books.excused.contains(*id) || taken(id) || self.is_behind(id);
+            let excused = self.books.excused.contains(*id) || taken(id);
             !excused && !hq.has(id) && !self.is_of_ended(id)
         };
         if let Some((id, level)) = self.books.promised.iter().find(|(id, _)| lost(id)) {
@@ -85,7 +85,7 @@ impl World {
             let (label, side) = (&self.hosts[*t].label, &self.hosts[*t].feeds);
             for id in side.shelf.ids() {
                 let counts = id.feed.topic.name.as_str() != CONTROL && !self.is_of_ended(id);
-                if counts && !hq.has(id) && !self.is_behind(id) {
+                if counts && !hq.has(id) {
                     return Some(format!("{label} has {id:?}, and HQ has not"));
                 }
             }
@@ -115,35 +115,24 @@ impl World {
         let name = &self.stores[store].name;
         let hq = self.hq.feeds.shelf.batch();
         let reckoning = Reckoning::of(&self.hq.feeds.shelf, name);
-        let ours = |which: &dyn Fn(&EntryId) -> bool| {
-            terminals.iter().any(|t| self.hosts[*t].feeds.shelf.ids().any(which))
-        };
         for item in ITEMS {
             let quantity = |on_hand: Option<stock::OnHand>| on_hand.map(|is| is.quantity);
             let at_hq = quantity(stock::on_hand(&hq, name, item));
             let reckoned = reckoning.on_hand(item);
             // Whose entries HQ has ended count no more, and are still there.
-            let gap = ours(&|id| id.feed.topic.name.as_str() == STOCK && self.is_behind(id));
             if at_hq != reckoned && self.books.ended.is_empty() {
                 return Some(format!("{name} has {reckoned:?} of {item}, and HQ says {at_hq:?}"));
             }
             for t in terminals {
                 let here = self.hosts[*t].feeds.shelf.batch();
                 let here = quantity(stock::on_hand(&here, name, item));
-                if here != at_hq && !gap {
+                if here != at_hq {
                     let label = &self.hosts[*t].label;
                     return Some(format!("{label} has {here:?} of {item}, and HQ says {at_hq:?}"));
                 }
             }
         }
         None
-    }
-
-    /// An HQ that was restored has gone on behind it, since nobody who was near its gateway then had it: that
-    /// others come with it later does not help. Known, and to be mended.
-    fn is_behind(&self, id: &EntryId) -> bool {
-        let hq = &self.hq.feeds;
-        hq.restored && !hq.shelf.has(id) && hq.shelf.has_after(id)
     }
 
     /// Off for good, or not one of ours.

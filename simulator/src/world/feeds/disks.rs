@@ -160,6 +160,13 @@ impl World {
         self.hosts[t].feeds.shelf.ids().filter(is_sale).count()
     }
 
+    /// Entries that HQ says are missing there.
+    #[cfg(test)]
+    pub(in crate::world) fn missing_at_hq(&self) -> u64 {
+        let (books, trust) = (self.hq.feeds.shelf.batch(), self.hq.signs().1);
+        storemesh_protocol::feeds::held(&books, &trust, None).iter().map(|row| row.missing).sum()
+    }
+
     #[cfg(test)]
     pub(in crate::world) fn excused(&self) -> usize {
         self.books.excused.len()

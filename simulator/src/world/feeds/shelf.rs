@@ -6,7 +6,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
-    ops::{Bound, ControlFlow},
+    ops::ControlFlow,
 };
 
 use storemesh_keys::Authored;
@@ -112,12 +112,6 @@ impl Shelf {
 
     pub(in crate::world) fn has(&self, id: &EntryId) -> bool {
         self.entries.contains_key(id)
-    }
-
-    /// An entry of the same feed that comes after it.
-    pub(in crate::world) fn has_after(&self, id: &EntryId) -> bool {
-        let next = self.entries.range((Bound::Excluded(id), Bound::Unbounded)).next();
-        next.is_some_and(|(next, _)| next.feed == id.feed)
     }
 
     pub(in crate::world) fn ids(&self) -> impl Iterator<Item = &EntryId> {

@@ -78,6 +78,49 @@ fn an_hq_restored_from_a_backup_gets_back_from_the_stores_what_it_had_acknowledg
     }
 }
 
+/// Sales of a terminal that HQ has, and after a while tells of.
+fn sell(store: &mut World, t: usize, sales: usize) {
+    let sales: Vec<usize> = (0..sales).map(|_| store.sell_now(t, AckLevel::Hq)).collect();
+    store.run(2 * SECOND);
+    assert!(sales.iter().all(|sale| store.reached(*sale) == Some(AckLevel::Hq)));
+}
+
+#[test]
+fn what_a_restored_hq_went_on_behind_comes_back_with_the_terminal_that_wrote_it() {
+    for seed in 0..10 {
+        let mut store = open(2, seed);
+        let (author, other) = (0, 1);
+        sell(&mut store, author, 1);
+        store.harm(Harm::BackupHq);
+        store.stop_terminal(other);
+        store.run(5 * SECOND);
+        // More than are pushed to who comes back: of what it has missed, it asks for what HQ has not got.
+        for _ in 0..3 {
+            sell(&mut store, author, 90);
+        }
+        store.start_terminal(other);
+        store.run(REDIAL);
+        store.fault(Fault::Wan { store: 0, up: false });
+        store.sell_now(author, AckLevel::Neighbour);
+        store.run(10 * SECOND);
+        assert!((1..10).contains(&store.journal_of(other)), "seed {seed}");
+        store.stop_terminal(author);
+        store.run(SECOND);
+
+        store.harm(Harm::RestoreHq);
+        store.start_hq();
+        store.fault(Fault::Wan { store: 0, up: true });
+        store.run(REDIAL);
+        assert!(store.missing_at_hq() > 0, "seed {seed}: {}", store.journal_of(other));
+        store.open_tills(10 * SECOND, 20);
+        store.run(15 * SECOND);
+        store.start_terminal(author);
+        store.run(REDIAL);
+        settles_within(&mut store, 30 * SECOND);
+        assert_eq!((store.missing_at_hq(), store.excused()), (0, 0), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_terminal_whose_disk_is_put_back_goes_on_and_the_store_has_what_it_forgot() {
     for seed in 0..10 {
