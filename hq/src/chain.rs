@@ -120,7 +120,11 @@ pub(crate) fn list_clones(common: &Common) -> anyhow::Result<()> {
             return "no terminal's disk was seen to be cloned".to_owned();
         }
         let rows = clones.iter().map(|row| {
-            let state = if row.settled { "settled" } else { "kept out until settled" };
+            let state = match (&row.said_by, row.settled) {
+                (Some(_), _) => "said by a terminal, not seen by HQ",
+                (None, true) => "settled",
+                (None, false) => "kept out until settled",
+            };
             [row.store.clone(), row.terminal.clone(), state.to_owned(), row.terminal_id.clone()]
         });
         tables::table([("STORE", Left), ("TERMINAL", Left), ("STATE", Left), ("ID", Left)], rows)

@@ -16,7 +16,7 @@ use storemesh_host::db::Db;
 use storemesh_keys::{Name, PeerId, Timestamp};
 use storemesh_protocol::{
     Instant, Save,
-    feeds::Wanted,
+    feeds::hq::FromFeeds,
     hq::{Answer, Hq, Input, LinkId, Order, Output, Refusal},
 };
 use tokio::{
@@ -48,7 +48,7 @@ enum Event {
     Frame { link: LinkId, bytes: Vec<u8> },
     Disconnected { link: LinkId },
     Order { order: Order, reply: oneshot::Sender<Result<Answer, Refusal>> },
-    Wanted(Wanted),
+    Feeds(FromFeeds),
 }
 
 /// Where events go in.
@@ -85,9 +85,9 @@ impl Inbox {
         answer.await.map_err(|_| Stopping)
     }
 
-    /// HQ's feed says so.
-    pub(crate) async fn wanted(&self, wanted: Wanted) -> Result<(), Stopping> {
-        self.send(Event::Wanted(wanted)).await
+    /// HQ's feeds say so.
+    pub(crate) async fn feeds(&self, told: FromFeeds) -> Result<(), Stopping> {
+        self.send(Event::Feeds(told)).await
     }
 
     async fn send(&self, event: Event) -> Result<(), Stopping> {
@@ -175,7 +175,7 @@ impl Driver {
                 self.ways.remove(&link);
                 Some(Input::Disconnected { link })
             }
-            Event::Wanted(wanted) => Some(Input::Wanted(wanted)),
+            Event::Feeds(told) => Some(Input::Feeds(told)),
             Event::Order { order, reply } => {
                 let ticket = self.next_ticket;
                 self.next_ticket += 1;

@@ -99,11 +99,21 @@ pub(super) async fn end(
 
 pub(super) async fn clones(State(admin): State<Admin>) -> Result<Json<Vec<CloneRow>>, Problem> {
     let fleet = admin.fleet().await?;
-    let known = admin.journal.look(|read, _| feeds::clones(read)).await?;
-    let rows = known.into_iter().map(|clones| {
-        let (store, terminal, terminal_id) = called(&fleet, clones.author);
-        let boots = clones.boots.iter().map(ToString::to_string).collect();
-        CloneRow { store, terminal, terminal_id, boots, settled: clones.settled }
+    let (seen, said) =
+        admin.journal.look(|read, _| (feeds::clones(read), feeds::clone_claims(read))).await?;
+    let seen = seen.into_iter().map(|it| (it.author, it.boots, it.settled, None));
+    let said = said.into_iter().map(|it| (it.author, it.boots.to_vec(), false, Some(it.by)));
+    let rows = seen.chain(said).map(|(author, boots, settled, by)| {
+        let (store, terminal, terminal_id) = called(&fleet, author);
+        let boots = boots.iter().map(ToString::to_string).collect();
+        CloneRow {
+            store,
+            terminal,
+            terminal_id,
+            boots,
+            settled,
+            said_by: by.map(|by| by.to_string()),
+        }
     });
     Ok(Json(rows.collect()))
 }

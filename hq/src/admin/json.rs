@@ -190,4 +190,6 @@ pub(crate) struct CloneRow {
     pub(crate) terminal_id: String,
     pub(crate) boots: Vec<String>,
     pub(crate) settled: bool,
+    /// HQ has not seen it itself: the id of the terminal that told it.
+    pub(crate) said_by: Option<String>,
 }

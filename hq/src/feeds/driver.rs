@@ -48,8 +48,8 @@ pub(crate) async fn start(own: &OwnKey, db: Arc<Db>, hq: driver::Inbox) -> anyho
     let loaded = db.batch(|storage| HqFeeds::load(signer, trust, storage));
     let (feeds, outputs) = loaded.context("reading HQ's feeds")?;
     for output in outputs {
-        if let Output::Wanted(wanted) = output {
-            hq.wanted(wanted).await?;
+        if let Output::Tell(told) = output {
+            hq.feeds(told).await?;
         }
     }
     let driver = Driver {
@@ -166,7 +166,7 @@ impl Driver {
                 debug_assert!(reply.is_some(), "one answer for each ticket");
             }
             // HQ's other thread never waits for this one.
-            Output::Wanted(wanted) => self.runtime.block_on(self.hq.wanted(wanted))?,
+            Output::Tell(told) => self.runtime.block_on(self.hq.feeds(told))?,
             Output::Reject { link, why } => tracing::debug!(link, why, "not taken"),
             Output::Event(event) => note(&event),
         }
@@ -188,7 +188,11 @@ fn note(event: &Noted) {
         ),
         Noted::Cloned { author, boots: [one, other] } => tracing::error!(
             terminal = ?author, %one, %other,
-            "two disks of one terminal are in use, and its store keeps both out: take one away, and then `storemesh-hq clone settle`"
+            "two disks of one terminal are in use, and both are kept out: take one away, and then `storemesh-hq clone settle`"
+        ),
+        Noted::CloneClaimed { author, boots: [one, other], by } => tracing::warn!(
+            terminal = ?author, %one, %other, %by,
+            "a terminal says that two disks of another are in use; HQ has not seen it, and keeps nobody out for it: look at both, and then `storemesh-hq clone settle`"
         ),
         Noted::Gap { author, boot, topic, from, upto } => tracing::error!(
             terminal = ?author, %boot, %topic, from, upto,

@@ -268,6 +268,13 @@ fn log(notice: Notice) {
                  until the head office has decided"
             );
         }
+        Notice::CloneClaimed { author, boots: [one, other], by } => {
+            let terminal: PeerId = author.peer();
+            tracing::warn!(
+                %terminal, %one, %other, %by,
+                "a neighbour says that this terminal's disk was cloned: the head office is told"
+            );
+        }
         Notice::Full(true) => {
             tracing::error!("the disk is full: sales are refused until there is room");
         }

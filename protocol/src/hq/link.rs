@@ -2,7 +2,8 @@
 //!
 //! First a hello. Without a certificate it may then enrol, nothing else; with one it is admitted,
 //! told its neighbours and the time, and may ask for the lease. Only the holder of a lease may report, and only by
-//! its newest. Whatever comes out of turn ends the link.
+//! its newest. A terminal whose disk was cloned is refused like one without a good certificate, until the
+//! feeds say otherwise. Whatever comes out of turn ends the link.
 
 use std::collections::BTreeSet;
 
@@ -23,6 +24,9 @@ use crate::{
         },
     },
 };
+
+const KEPT_OUT: &str = "two copies of this terminal's disk were in use at once: take one away, and \
+                        ask the head office to let the other in again";
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -183,6 +187,11 @@ impl Hq {
                 outputs.extend(refuse(id, why.to_owned()));
                 return Ok(());
             }
+            if self.kept_out.contains(&peer) {
+                outputs.push(send(id, &self.welcome(Vec::new())));
+                outputs.extend(refuse(id, KEPT_OUT.to_owned()));
+                return Ok(());
+            }
             let (name, store) = (certificate.name.clone(), certificate.store.clone());
             let link = self.links.get_mut(&id).expect("just looked up");
             link.member = Some(Member { store: store.clone() });
@@ -205,6 +214,15 @@ impl Hq {
         }
         outputs.push(send(id, &FromHq { time, ..self.welcome(terminals) }));
         Ok(())
+    }
+
+    /// Its disk was cloned: both copies are hung up on, until the feeds say [`FromFeeds::LetIn`].
+    ///
+    /// [`FromFeeds::LetIn`]: crate::feeds::hq::FromFeeds::LetIn
+    pub(super) fn keep_out(&mut self, peer: PeerId) -> Vec<Output> {
+        self.kept_out.insert(peer);
+        let links = self.admitted.get(&peer).into_iter().flatten();
+        links.flat_map(|link| refuse(*link, KEPT_OUT.to_owned())).collect()
     }
 
     /// A terminal is to be reached elsewhere: those of its store that are connected are told, since

@@ -31,7 +31,7 @@ pub use self::{
     order::{Answer, Order, Refusal, ReleaseRow, StoreRow},
     registry::{CERTIFICATE_VALID, INVITATION_VALID},
 };
-use crate::{BadRow, Instant, Rows, Save, feeds::Wanted};
+use crate::{BadRow, Instant, Rows, Save, feeds::hq::FromFeeds};
 
 /// One connection of a terminal, numbered by the driver, never used twice.
 pub type LinkId = u64;
@@ -67,8 +67,8 @@ pub enum Input {
         ticket: u64,
         order: Order,
     },
-    /// HQ's feed says that a release is wanted, now or since before this start.
-    Wanted(Wanted),
+    /// What HQ's feeds say.
+    Feeds(FromFeeds),
     /// The [`Hq::deadline`] has come.
     Tick,
 }
@@ -126,6 +126,8 @@ pub struct Hq {
     fleet: Fleet,
     leases: Leases,
     releases: Releases,
+    /// Terminals whose disk was cloned, as the feeds say.
+    kept_out: BTreeSet<PeerId>,
 }
 
 impl Hq {
@@ -139,6 +141,7 @@ impl Hq {
             fleet: Fleet::load(rows)?,
             leases: Leases::load(rows, &trust)?,
             releases: Releases::load(rows)?,
+            kept_out: BTreeSet::new(),
             links: BTreeMap::new(),
             admitted: BTreeMap::new(),
             signer,
@@ -166,8 +169,13 @@ impl Hq {
                 outputs.push(Output::Answer { ticket, answer });
                 outputs
             }
-            Input::Wanted(wanted) => {
+            Input::Feeds(FromFeeds::Wanted(wanted)) => {
                 self.releases.is_wanted(wanted);
+                Vec::new()
+            }
+            Input::Feeds(FromFeeds::KeepOut(peer)) => self.keep_out(peer),
+            Input::Feeds(FromFeeds::LetIn(peer)) => {
+                self.kept_out.remove(&peer);
                 Vec::new()
             }
             Input::Tick => {

@@ -3,7 +3,7 @@
 use core::net::SocketAddr;
 use std::time::Duration;
 
-use storemesh_keys::{ChainId, Enrolment, PublicKey, SecretKey, Signed};
+use storemesh_keys::{Certificate, ChainId, Enrolment, HqSigned, PublicKey, SecretKey, Signed};
 
 use super::*;
 use crate::{
@@ -23,6 +23,8 @@ const WALL: Timestamp = Timestamp(1_000_000_000);
 /// An HQ with one store, and its terminals on their links, each numbered as its terminal.
 struct Chain {
     hq: Hq,
+    /// Each terminal's, as it was enrolled.
+    certificates: BTreeMap<u8, HqSigned<Certificate>>,
     wall: Timestamp,
 }
 
@@ -72,7 +74,7 @@ impl Chain {
     fn open(terminals: u8) -> Self {
         let trust = Trust { chain: chain_id(), generation_min: 0 };
         let hq = Hq::load(signer(), trust, &Rows::default()).unwrap();
-        let mut chain = Self { hq, wall: WALL };
+        let mut chain = Self { hq, certificates: BTreeMap::new(), wall: WALL };
         chain.order(Order::AddStore { store: name("s1") });
         for n in 1..=terminals {
             chain.join(n);
@@ -107,15 +109,22 @@ impl Chain {
         let enrolment =
             Enrolment { chain: chain_id(), peer: peer(n), name: name(&format!("t{n}")) };
         let enrol = Some(Enrol { invitation, proof: Signed::sign(&secret, &enrolment) });
-        let hello = |certificate| Some(Hello { certificate, listen: Vec::new() });
-        let outputs = self.say(n, &ToHq { hello: hello(None), enrol, ..ToHq::default() });
+        let hello = Some(Hello { certificate: None, listen: Vec::new() });
+        let outputs = self.say(n, &ToHq { hello, enrol, ..ToHq::default() });
         let certificate = sent(&outputs).into_iter().find_map(|(_, frame)| frame.enrolled);
-        assert!(certificate.is_some(), "{outputs:?}");
+        self.certificates.insert(n, certificate.unwrap_or_else(|| panic!("{outputs:?}")));
         // It calls again with its certificate.
         _ = self.handle(NOW, Input::Disconnected { link });
-        _ = self.handle(NOW, Input::Connected { link, peer: peer(n) });
-        let outputs = self.say(n, &ToHq { hello: hello(certificate), ..ToHq::default() });
+        let outputs = self.call(n);
         assert!(outputs.iter().any(|o| matches!(o, Output::Admitted { .. })), "{outputs:?}");
+    }
+
+    /// An enrolled terminal calls with its certificate.
+    fn call(&mut self, n: u8) -> Vec<Output> {
+        _ = self.handle(NOW, Input::Connected { link: LinkId::from(n), peer: peer(n) });
+        let certificate = self.certificates.get(&n).cloned();
+        let hello = Some(Hello { certificate, listen: Vec::new() });
+        self.say(n, &ToHq { hello, ..ToHq::default() })
     }
 
     fn fleet(&mut self) -> Vec<FleetRow> {
@@ -191,7 +200,7 @@ fn a_report_by_an_older_lease_leaves_the_fleet_alone() {
     let mut chain = Chain::open(3);
     let wanted = release("1").0;
     chain.order(Order::AddRelease { release: wanted.release.clone() });
-    assert!(chain.handle(NOW, Input::Wanted(wanted)).is_empty());
+    assert!(chain.handle(NOW, Input::Feeds(FromFeeds::Wanted(wanted))).is_empty());
     _ = chain.say(1, &ask());
     _ = chain.say(1, &report(1, &[(1, "1"), (2, "1"), (3, "1")]));
     _ = chain.say(1, &ToHq { give_back: Some(GiveBack { to: None }), ..ToHq::default() });
@@ -207,4 +216,19 @@ fn a_report_by_an_older_lease_leaves_the_fleet_alone() {
     assert_eq!(chain.fleet(), before);
     _ = chain.say(2, &report(2, &[(2, "1"), (3, "0")]));
     assert_ne!(chain.fleet(), before, "the newest one's counts");
+}
+
+#[test]
+fn a_terminal_that_the_feeds_keep_out_is_hung_up_on_and_refused_until_they_let_it_in() {
+    let mut chain = Chain::open(2);
+    let outputs = chain.handle(NOW, Input::Feeds(FromFeeds::KeepOut(peer(1))));
+    at(&outputs, |o| matches!(o, Output::Close { link: 1, .. }));
+    assert!(!outputs.iter().any(|o| matches!(o, Output::Close { link: 2, .. })), "{outputs:?}");
+    _ = chain.handle(NOW, Input::Disconnected { link: 1 });
+    let outputs = chain.call(1);
+    assert!(sent(&outputs).iter().any(|(_, frame)| frame.refused.is_some()), "{outputs:?}");
+    at(&outputs, |o| matches!(o, Output::Close { link: 1, .. }));
+    _ = chain.handle(NOW, Input::Disconnected { link: 1 });
+    _ = chain.handle(NOW, Input::Feeds(FromFeeds::LetIn(peer(1))));
+    at(&chain.call(1), |o| matches!(o, Output::Admitted { .. }));
 }

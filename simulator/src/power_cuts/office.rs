@@ -143,7 +143,7 @@ impl Office {
                 }
                 Output::Event(event) => bail!("HQ is surprised: {event:?}"),
                 Output::Appended { answer, .. } => ensure!(answer.is_ok(), "{answer:?}"),
-                Output::Wanted(_) => {}
+                Output::Tell(_) => {}
             }
         }
         Ok(said)

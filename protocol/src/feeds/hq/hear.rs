@@ -20,7 +20,7 @@ use crate::{
     hq::LinkId,
     wire::{
         self,
-        feeds::{Ask, Batch, Cloned, FeedFrame, Have},
+        feeds::{Ask, Batch, FeedFrame, Have},
     },
 };
 
@@ -93,11 +93,8 @@ impl HqFeeds {
                 self.forked(storage, author, outputs);
             }
         }
-        for Cloned { author, boots } in frame.clones.into_iter().flatten() {
-            // A terminal has a word on its own store alone.
-            if self.reach.home(&author.peer()) == Some(&member.store) && boots[0] != boots[1] {
-                self.cloned(storage, author, boots, outputs);
-            }
+        for cloned in frame.clones.into_iter().flatten() {
+            self.clone_claimed(storage, (member.peer, &member.store), cloned, outputs);
         }
     }
 

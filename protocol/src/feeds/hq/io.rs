@@ -20,7 +20,8 @@ pub enum Input {
     /// Nothing that this author writes after what HQ holds is to count, on this topic or on all;
     /// answered like [`Input::Append`].
     End { ticket: u64, author: Author, topic: Option<Name> },
-    /// Of a cloned terminal one disk is left: it is let in again; answered like [`Input::Append`].
+    /// Of a cloned terminal one disk is left, or it never was cloned: it is let in again; answered like
+    /// [`Input::Append`].
     Settle { ticket: u64, author: Author },
     /// The [`HqFeeds::deadline`](super::HqFeeds::deadline) has come.
     Tick,
@@ -42,13 +43,23 @@ pub enum Output {
         ticket: u64,
         answer: Result<EntryId, AppendError>,
     },
-    /// For HQ's other composite: a release is wanted, now or since before this start.
-    Wanted(Wanted),
+    /// For HQ's other composite.
+    Tell(FromFeeds),
     Reject {
         link: LinkId,
         why: String,
     },
     Event(Event),
+}
+
+/// What HQ's other composite must know of its feeds, now or since before this start.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromFeeds {
+    /// A release is wanted.
+    Wanted(Wanted),
+    /// Two boots of this terminal were alive at once: it is not let in until somebody has decided.
+    KeepOut(PeerId),
+    LetIn(PeerId),
 }
 
 /// Why HQ's own order is not one.
@@ -83,6 +94,8 @@ pub enum Event {
     Forked(Author),
     /// Two boots of one terminal are alive at once: somebody has to decide.
     Cloned { author: Author, boots: [Boot; 2] },
+    /// A terminal says so of another: somebody should look.
+    CloneClaimed { author: Author, boots: [Boot; 2], by: PeerId },
     /// Entries of this feed are missing, and who brings what follows does not have them.
     Gap { author: Author, boot: Boot, topic: Name, from: u64, upto: u64 },
     /// The last that was missing of a gap has come: all entries of it up to this one are here.

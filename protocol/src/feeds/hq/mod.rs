@@ -11,6 +11,7 @@
 
 mod arrivals;
 mod boots;
+mod clones;
 mod hear;
 mod io;
 mod notes;
@@ -31,14 +32,16 @@ use storemesh_keys::{HqSigner, Name, Timestamp, Trust};
 use self::{
     arrivals::Arrivals,
     boots::Boots,
+    clones::told_of,
     own::Own,
     reach::{Member, Reach, is_control},
 };
 pub(crate) use self::{arrivals::each_after, notes::voids, own::ends};
 pub use self::{
     arrivals::{Cursor, CursorError},
-    io::{AppendError, Event, Input, Lost, Output},
-    own::{clones, ended, schema, settings, topics},
+    clones::{Claim, clone_claims, clones},
+    io::{AppendError, Event, FromFeeds, Input, Lost, Output},
+    own::{ended, schema, settings, topics},
 };
 use super::{
     Author, Boot, CertificateHash, Storage,
@@ -70,6 +73,7 @@ pub const TABLES: &[&str] = &[
     own::SETTINGS,
     own::ENDS,
     own::CLONES,
+    clones::CLAIMS,
 ];
 
 /// Design: each feed at most once per 50 ms.
@@ -147,9 +151,10 @@ impl HqFeeds {
         let owed = held.filter(|(_, feed)| feed.last > 0 && !feed.is_signed_for(generation));
         feeds.grown = owed.map(|(number, _)| number).collect();
         feeds.ledger.flush(storage);
-        let wanted: Vec<_> = feeds.own.wanted().cloned().map(Output::Wanted).collect();
-        outputs.retain(|output| !matches!(output, Output::Wanted(_)));
-        outputs.extend(wanted);
+        outputs.retain(|output| !matches!(output, Output::Tell(_)));
+        let wanted = feeds.own.wanted().cloned().map(FromFeeds::Wanted);
+        let clones = feeds.own.all_clones().filter(|clones| !clones.settled).map(told_of);
+        outputs.extend(wanted.chain(clones).map(Output::Tell));
         (feeds, outputs)
     }
 

@@ -100,6 +100,11 @@ impl Own {
         self.ends.iter()
     }
 
+    /// Of each cloned terminal the last that was said.
+    pub(super) fn all_clones(&self) -> impl Iterator<Item = &Clones> {
+        self.clones.values()
+    }
+
     pub(super) fn clones(&self, author: Author) -> Option<&Clones> {
         self.clones.get(&author)
     }
@@ -211,11 +216,6 @@ pub fn schema(storage: &dyn Read) -> Option<Schema> {
 
 pub fn settings(storage: &dyn Read) -> Settings {
     row(storage, SETTINGS, THE).unwrap_or_default()
-}
-
-/// Terminals whose disks were cloned, settled or not.
-pub fn clones(storage: &dyn Read) -> Vec<Clones> {
-    rows::<Clones>(storage, CLONES, b"").into_iter().map(|(_, clones)| clones).collect()
 }
 
 /// On what each author that HQ has ended is ended.

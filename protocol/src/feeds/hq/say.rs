@@ -2,11 +2,13 @@
 
 use storemesh_keys::{Name, Timestamp};
 
-use super::{AppendError, Event, HqFeeds, Output, own::Own, reach::is_control};
+use super::{
+    AppendError, Event, FromFeeds, HqFeeds, Output, clones::told_of, own::Own, reach::is_control,
+};
 use crate::{
     Instant,
     feeds::{
-        Ack, Author, Boot, CONTROL, Clones, Control, END_FEEDS_MAX, End, EntryId, FeedId, Header,
+        Ack, Author, Boot, CONTROL, Control, END_FEEDS_MAX, End, EntryId, FeedId, Header,
         HeaderHash, LastCounted, PAYLOAD_MAX, PayloadHash, Run, Scope, Storage, Topic,
         ended::take_back, entry::Proven, ledger::FeedNo,
     },
@@ -91,8 +93,9 @@ impl HqFeeds {
                 }
             }
         }
+        outputs.extend(control.clones.as_ref().map(|clones| Output::Tell(told_of(clones))));
         let wanted = self.own.said(storage, (self.generation, seq), control);
-        outputs.extend(wanted.map(Output::Wanted));
+        outputs.extend(wanted.map(|wanted| Output::Tell(FromFeeds::Wanted(wanted))));
     }
 
     /// Nothing of this author counts after what HQ holds now.
@@ -141,45 +144,6 @@ impl HqFeeds {
                 _ = self.end(storage, author, Some(topic), outputs);
             }
         }
-    }
-
-    /// Two boots of one terminal are alive at once: it is kept out of its store until somebody decides.
-    pub(super) fn cloned(
-        &mut self,
-        storage: &mut dyn Storage,
-        author: Author,
-        boots: [Boot; 2],
-        outputs: &mut Vec<Output>,
-    ) {
-        let known = self.own.clones(author);
-        // Undecided as it is; or old news of what was settled.
-        let news = known.is_none_or(|known| {
-            known.settled && boots.iter().any(|boot| !known.boots.contains(boot))
-        });
-        if !news {
-            return;
-        }
-        let before = known.map_or(Vec::new(), |known| known.boots.clone());
-        let new = boots.iter().filter(|boot| !before.contains(boot)).copied();
-        let mut all: Vec<Boot> = before.iter().copied().chain(new).collect();
-        all.drain(..all.len().saturating_sub(CLONE_BOOTS_MAX));
-        let clones = Some(Clones { author, boots: all, settled: false });
-        let said = self.append(storage, Control { clones, ..Control::default() }, outputs);
-        said.expect("it is a short order");
-        outputs.push(Output::Event(Event::Cloned { author, boots }));
-    }
-
-    pub(super) fn settle_clones(
-        &mut self,
-        storage: &mut dyn Storage,
-        author: Author,
-        outputs: &mut Vec<Output>,
-    ) -> Result<EntryId, AppendError> {
-        let known = self.own.clones(author).filter(|known| !known.settled);
-        let known = known.cloned().ok_or(AppendError::NotCloned(author))?;
-        self.boots.settled(author.peer());
-        let clones = Some(Clones { settled: true, ..known });
-        self.append(storage, Control { clones, ..Control::default() }, outputs)
     }
 
     /// Signs for what has come, when it is time.
@@ -238,6 +202,3 @@ impl HqFeeds {
         }
     }
 }
-
-/// Boots that one order names, the newest: each is a start of a cloned disk.
-const CLONE_BOOTS_MAX: usize = 64;

@@ -141,7 +141,8 @@ fn a_release_is_wanted_from_when_it_is_on_disk_and_after_every_start() {
     let outputs = office.append(Control { wanted: Some(wanted), ..Control::default() });
     let told = |outputs: &[Output]| -> Vec<u64> {
         let wanted = outputs.iter().filter_map(|output| {
-            if let Output::Wanted(wanted) = output { Some(wanted.number) } else { None }
+            let Output::Tell(FromFeeds::Wanted(wanted)) = output else { return None };
+            Some(wanted.number)
         });
         wanted.collect()
     };

@@ -55,7 +55,7 @@ impl TerminalFeeds {
         if let Some(Clones { author, settled, .. }) = control.clones {
             let peer = author.peer();
             self.boots.remove(&peer);
-            self.evidence.open.remove(&author);
+            self.evidence.decided(author);
             outputs.push(Output::Tell(if settled {
                 FromFeeds::LetIn(peer)
             } else {

@@ -13,7 +13,7 @@ use crate::{
         ledger::{FeedNo, Ledger, Refused},
     },
     terminal::Source,
-    wire::feeds::{Ask, Batch, FeedFrame},
+    wire::feeds::{Ask, Batch, Cloned, FeedFrame},
 };
 
 impl TerminalFeeds {
@@ -81,9 +81,11 @@ impl TerminalFeeds {
                 self.evidence.forks.push(fork);
             }
         }
-        // Whether it is so HQ says; until then it is passed on.
         for cloned in frame.clones.into_iter().flatten() {
-            self.evidence.seen(cloned);
+            let (Source::Neighbour(by), Cloned { author, boots }) = (from, cloned) else { break };
+            if boots[0] != boots[1] && self.evidence.claimed(cloned) {
+                outputs.push(Output::Event(Event::CloneClaimed { author, boots, by }));
+            }
         }
     }
 

@@ -161,15 +161,13 @@ pub enum Event {
     /// HQ's settings for the chain.
     Settings(Settings),
     /// HQ has published a schema.
-    Schema {
-        version: u32,
-    },
+    Schema { version: u32 },
     /// Two entries with one number: their author is believed no further.
     Forked(Author),
-    Cloned {
-        author: Author,
-        boots: [Boot; 2],
-    },
+    /// This terminal has seen two boots of that one alive at once.
+    Cloned { author: Author, boots: [Boot; 2] },
+    /// A neighbour says so.
+    CloneClaimed { author: Author, boots: [Boot; 2], by: PeerId },
     /// Sales are refused, or taken again.
     Full(bool),
     /// HQ was restored from a backup: all that is still here is offered to it again.

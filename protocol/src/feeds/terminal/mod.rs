@@ -75,16 +75,41 @@ struct Evidence {
     /// To be shown to all who are here.
     forks: Vec<Fork>,
     clones: Vec<Cloned>,
-    /// Clones of which HQ has not said anything yet: shown to whoever comes.
-    open: BTreeMap<Author, Cloned>,
+    /// Clones that this terminal has seen, and of which HQ has not said anything yet: shown to whoever comes.
+    seen: BTreeMap<Author, Cloned>,
+    /// Those of which others say so. It is passed on, so that HQ hears of it; nothing else comes of it,
+    /// since anybody can say so of anybody.
+    claimed: BTreeMap<Author, Cloned>,
 }
 
 impl Evidence {
-    /// A clone that HQ has not spoken of; told on once.
     fn seen(&mut self, cloned: Cloned) {
-        if self.open.len() < FORKS_MAX && self.open.insert(cloned.author, cloned).is_none() {
+        if self.seen.len() < FORKS_MAX && self.seen.insert(cloned.author, cloned).is_none() {
             self.clones.push(cloned);
         }
+    }
+
+    /// Whether it is news.
+    fn claimed(&mut self, cloned: Cloned) -> bool {
+        let known = self.seen.contains_key(&cloned.author);
+        // Whoever claims of many can fill this; what was seen here goes out all the same, and first.
+        let news = !known
+            && self.claimed.len() < FORKS_MAX
+            && self.claimed.insert(cloned.author, cloned).is_none();
+        if news {
+            self.clones.push(cloned);
+        }
+        news
+    }
+
+    fn open(&self) -> Vec<Cloned> {
+        self.seen.values().chain(self.claimed.values()).copied().take(FORKS_MAX).collect()
+    }
+
+    /// HQ has spoken of it.
+    fn decided(&mut self, author: Author) {
+        self.seen.remove(&author);
+        self.claimed.remove(&author);
     }
 }
 
@@ -249,8 +274,7 @@ impl TerminalFeeds {
         let boot = Some(self.roles.boot);
         // What was seen while it was away, HQ's say on it above all.
         let forks = Some(Ledger::forks(storage)).filter(|forks| !forks.is_empty());
-        let clones: Vec<Cloned> = self.evidence.open.values().copied().collect();
-        let clones = Some(clones).filter(|clones| !clones.is_empty());
+        let clones = Some(self.evidence.open()).filter(|clones| !clones.is_empty());
         let frame = FeedFrame { boot, forks, clones, ..FeedFrame::default() };
         outputs.push(Output::Send { to: side, frame: frame.write(over(side)) });
     }

@@ -1,5 +1,7 @@
 //! Some terminals of a store on one table: what one says, another hears.
 
+mod strangers;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use minicbor::bytes::ByteVec;

@@ -18,7 +18,7 @@ use storemesh_protocol::{
     terminal::Source,
     wire::{
         self,
-        feeds::{Ask, Batch, FEEDS_MAX, FeedFrame, Have},
+        feeds::{Ask, Batch, Cloned, FEEDS_MAX, FeedFrame, Have},
     },
 };
 
@@ -230,7 +230,12 @@ impl Hostile {
                 let header = self.header(seq, None);
                 Some(given(vec![self.write(header, b"{\"fair\":false}")]))
             }
-            _ => None,
+            // That two disks of another are in use.
+            _ => {
+                let (author, boots) = (other?.header.author, [Boot(number), Boot(!number)]);
+                let clones = Some(vec![Cloned { author, boots }]);
+                Some(FeedFrame { clones, ..FeedFrame::default() })
+            }
         }
     }
 

@@ -154,9 +154,7 @@ impl World {
             match output {
                 Output::Send { link, frame } => self.send_feeds(Node::Hq, link, frame),
                 Output::Close { link, .. } => self.hq_hangs_up(link),
-                Output::Wanted(wanted) => {
-                    self.push_hq(storemesh_protocol::hq::Input::Wanted(wanted));
-                }
+                Output::Tell(told) => self.push_hq(storemesh_protocol::hq::Input::Feeds(told)),
                 Output::Appended { ticket, answer: Ok(_) } => self.said(ticket),
                 Output::Appended { ticket, answer: Err(why) } => {
                     self.break_hq_rule(format!("its feeds refuse good order {ticket}: {why}"));
@@ -205,7 +203,7 @@ impl World {
                 }
                 Output::Close { .. }
                 | Output::Appended { .. }
-                | Output::Wanted(_)
+                | Output::Tell(_)
                 | Output::Reject { .. }
                 | Output::Event(_) => format!("{output:?}"),
             };

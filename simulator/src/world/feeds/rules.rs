@@ -98,11 +98,13 @@ impl World {
                 let author = *author;
                 self.books.ended.insert(author);
             }
-            hq::Output::Event(hq::Event::Cloned { author, .. }) => {
+            hq::Output::Event(
+                hq::Event::Cloned { author, .. } | hq::Event::CloneClaimed { author, .. },
+            ) => {
                 let author = *author;
                 self.books.cloned.insert(author);
             }
-            hq::Output::Event(_) | hq::Output::Appended { .. } | hq::Output::Wanted(_) => {}
+            hq::Output::Event(_) | hq::Output::Appended { .. } | hq::Output::Tell(_) => {}
         }
     }
 

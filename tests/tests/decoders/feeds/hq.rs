@@ -59,7 +59,7 @@ impl Office {
                         self.to_honest.push(frame);
                     }
                 }
-                hq::Output::Appended { .. } | hq::Output::Wanted(_) => {}
+                hq::Output::Appended { .. } | hq::Output::Tell(_) => {}
             }
             self.said.push(' ');
         }

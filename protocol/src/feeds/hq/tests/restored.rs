@@ -45,7 +45,7 @@ fn a_new_generation_says_again_all_that_holds() {
     office.end(&till, Some("sales")).unwrap();
     let (mut restored, outputs) = Office::on(office.backup(), 2);
     let told = outputs.iter().filter_map(|output| {
-        if let Output::Wanted(wanted) = output {
+        if let Output::Tell(FromFeeds::Wanted(wanted)) = output {
             Some((wanted.generation, wanted.release.id))
         } else {
             None

@@ -125,6 +125,12 @@ fn a_cloned_terminal_is_named_once_and_waits_for_a_person() {
     let outputs = office.up(&till);
     let boots = [Boot(1), Boot(77)];
     assert_eq!(events(&outputs), [Event::Cloned { author, boots }]);
+    let told = |outputs: &[Output], told: FromFeeds| {
+        outputs.iter().any(|output| matches!(output, Output::Tell(it) if *it == told))
+    };
+    let peer = author.peer();
+    assert!(told(&outputs, FromFeeds::KeepOut(peer)));
+    assert!(told(&office.restart(), FromFeeds::KeepOut(peer)), "also after a start");
     let known = clones(&office.disk).pop().unwrap();
     assert!(!known.settled && known.boots == boots, "{known:?}");
 
@@ -132,7 +138,9 @@ fn a_cloned_terminal_is_named_once_and_waits_for_a_person() {
     office.up(&neighbour);
     let word = FeedFrame { clones: Some(vec![Cloned { author, boots }]), ..FeedFrame::default() };
     assert!(events(&office.hears(&neighbour, &word)).is_empty());
-    assert!(office.answer(Input::Settle { ticket: 1, author }).is_ok());
+    assert!(told(&office.handle(Input::Settle { ticket: 1, author }), FromFeeds::LetIn(peer)));
+    assert!(!told(&office.restart(), FromFeeds::KeepOut(peer)));
+    office.up(&neighbour);
     assert!(clones(&office.disk).pop().unwrap().settled);
     assert!(events(&office.hears(&neighbour, &word)).is_empty(), "old news");
     let again = office.answer(Input::Settle { ticket: 1, author });
@@ -140,18 +148,33 @@ fn a_cloned_terminal_is_named_once_and_waits_for_a_person() {
 }
 
 #[test]
-fn a_neighbours_word_on_a_clone_counts_for_its_own_store_alone() {
+fn what_a_terminal_says_of_a_clone_keeps_nobody_out_and_waits_for_a_person() {
     let mut office = Office::new();
     let (mut till, other) = (Till::new(&office, 1, "s1"), Till::new(&office, 2, "s2"));
     office.up(&till);
     let sale = till.writes("sales", b"{}");
     office.gives(&till, &till, &[sale]);
     office.up(&other);
-    let author = Author::terminal(till.key.peer_id());
-    let word = Cloned { author, boots: [Boot(5), Boot(6)] };
-    let word = FeedFrame { clones: Some(vec![word]), ..FeedFrame::default() };
-    assert!(events(&office.hears(&other, &word)).is_empty());
-    assert_eq!(events(&office.hears(&till, &word)).len(), 1);
+    let (by, author) = (till.key.peer_id(), Author::terminal(till.key.peer_id()));
+    let boots = [Boot(5), Boot(6)];
+    let word =
+        |boots| FeedFrame { clones: Some(vec![Cloned { author, boots }]), ..FeedFrame::default() };
+    let of_another_store = office.hears(&other, &word(boots));
+    assert!(of_another_store.is_empty() && clone_claims(&office.disk).is_empty());
+    assert!(office.hears(&till, &word([Boot(5); 2])).is_empty(), "one boot is no clone");
+    let outputs = office.hears(&till, &word(boots));
+    assert_eq!(events(&outputs), [Event::CloneClaimed { author, boots, by }]);
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Tell(_))), "{outputs:?}");
+    assert_eq!(clone_claims(&office.disk), [Claim { author, boots, by }]);
+    assert!(clones(&office.disk).is_empty());
+    assert!(events(&office.hears(&till, &word([Boot(7), Boot(8)]))).is_empty(), "one at a time");
+
+    let outputs = office.handle(Input::Settle { ticket: 1, author });
+    let let_in =
+        |output: &Output| matches!(output, Output::Tell(FromFeeds::LetIn(peer)) if *peer == by);
+    assert!(outputs.iter().any(let_in), "{outputs:?}");
+    assert!(clone_claims(&office.disk).is_empty());
+    assert!(events(&office.hears(&till, &word(boots))).is_empty(), "old news");
 }
 
 #[test]

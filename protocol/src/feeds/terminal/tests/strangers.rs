@@ -1,0 +1,62 @@
+//! What a neighbour cannot do to others by what it says.
+
+use super::*;
+use crate::wire::feeds::Cloned;
+
+fn kept_out(table: &Table, n: usize) -> Vec<PeerId> {
+    let told = table.tills[n]
+        .told
+        .iter()
+        .filter_map(|told| if let FromFeeds::KeepOut(peer) = told { Some(*peer) } else { None });
+    told.collect()
+}
+
+fn boot(from: usize, boot: u64) -> Input {
+    let frame = FeedFrame { boot: Some(Boot(boot)), ..FeedFrame::default() };
+    Input::Frame { from: Source::Neighbour(peer(from)), bytes: wire::encode(&frame) }
+}
+
+/// The clones that `side` is told of.
+fn shown(outputs: &[Output], side: Source) -> Option<Vec<Cloned>> {
+    outputs.iter().find_map(|output| {
+        let Output::Send { to, frame } = output else { return None };
+        FeedFrame::read(frame).unwrap().clones.filter(|_| *to == side)
+    })
+}
+
+#[test]
+fn a_claim_that_a_disk_was_cloned_goes_on_to_hq_and_keeps_nobody_out() {
+    let mut table = Table::open(3);
+    let author = Author::terminal(peer(2));
+    let word = Cloned { author, boots: [Boot(5), Boot(6)] };
+    let frame = FeedFrame { clones: Some(vec![word]), ..FeedFrame::default() };
+    let from = Source::Neighbour(peer(1));
+    let till = &mut table.tills[0];
+    let input = Input::Frame { from, bytes: wire::encode(&frame) };
+    let outputs = till.feeds.handle(table.now, &mut till.storage, vec![input]);
+    assert_eq!(shown(&outputs, Source::Hq), Some(vec![word]));
+    let claimed = |output: &Output| matches!(output, Output::Event(Event::CloneClaimed { .. }));
+    assert_eq!(outputs.iter().filter(|output| claimed(output)).count(), 1);
+    let told = |output: &Output| matches!(output, Output::Tell(_));
+    assert!(!outputs.iter().any(told), "{outputs:?}");
+}
+
+#[test]
+fn claims_on_many_do_not_keep_what_was_seen_here_from_being_told() {
+    let mut table = Table::open(3);
+    let word =
+        |n: usize| Cloned { author: Author::terminal(peer(10 + n)), boots: [Boot(5), Boot(6)] };
+    let clones = Some((0..FORKS_MAX).map(word).collect());
+    let frame = FeedFrame { clones, ..FeedFrame::default() };
+    let from = Source::Neighbour(peer(1));
+    table.input(0, Input::Frame { from, bytes: wire::encode(&frame) });
+    // The boot in which it was first, another one, and the first again.
+    table.input(0, boot(2, 77));
+    table.input(0, boot(2, 3));
+    assert_eq!(kept_out(&table, 0), [peer(2)]);
+    let till = &mut table.tills[0];
+    let side = Source::Neighbour(peer(HQ));
+    let outputs = till.feeds.handle(table.now, &mut till.storage, vec![Input::Up(side)]);
+    let author = Author::terminal(peer(2));
+    assert!(shown(&outputs, side).unwrap().iter().any(|cloned| cloned.author == author));
+}
