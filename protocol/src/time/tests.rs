@@ -156,6 +156,28 @@ fn a_liar_with_a_fresh_signature_is_ahead_by_minutes_at_most() {
 }
 
 #[test]
+fn a_liar_with_an_old_signature_makes_late_until_anybody_brings_a_newer_one_and_keeps_nobody_out() {
+    let old = YESTERDAY.plus(MINUTE);
+    for lie in [old, old.plus(9 * MINUTE)] {
+        let mut clock = clock(NOON);
+        _ = clock.handle(START, told_surely(1, lie, old));
+        // HQ had not been heard since: nothing here can tell. Late is lenient.
+        assert_eq!((clock.at(START), clock.certain(START)), (lie, lie));
+        _ = clock.handle(after(SECOND), told_surely(2, NOON.plus(SECOND), NOON));
+        assert_eq!(clock.at(after(SECOND)), NOON);
+    }
+}
+
+#[test]
+fn what_a_liar_made_ahead_hqs_answer_puts_right() {
+    let mut clock = clock(NOON);
+    _ = clock.handle(START, told_surely(1, NOON.plus(10 * MINUTE), NOON));
+    assert_eq!(clock.at(START), NOON.plus(10 * MINUTE));
+    _ = answer(&mut clock, START, after(SECOND), NOON.plus(SECOND));
+    assert_eq!(clock.at(after(SECOND)), NOON.plus(SECOND));
+}
+
+#[test]
 fn liars_in_a_store_of_any_size_do_not_push_the_median_while_they_are_fewer() {
     for others in 1..50_u8 {
         // Its own clock is one of the voices.
