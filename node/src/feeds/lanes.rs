@@ -3,12 +3,13 @@
 //! The rule: three lanes, and of what waits in them sales are taken first, then what streams brought,
 //! then what the rest of the node says; at most [`BATCH_MAX`] at once. Each of the later lanes has a few
 //! places of every batch for itself, so that callers who never stop do not keep HQ's acknowledgements
-//! out. A full lane makes whoever sends wait, and so the callers and neighbours behind it.
+//! out; and of each no more is taken once it has brought [`BATCH_BYTES`], so that a batch finds room on the
+//! disk. A full lane makes whoever sends wait, and so the callers and neighbours behind it.
 
 use std::time::Duration;
 
 use storemesh_protocol::{
-    feeds::terminal::{Post, PostError, Posted, Status, ToFeeds},
+    feeds::terminal::{Body, Post, PostError, Posted, Status, ToFeeds},
     terminal::Source,
 };
 use tokio::{
@@ -20,6 +21,9 @@ use crate::driver::Stopping;
 
 /// As many as the contract has.
 const BATCH_MAX: usize = 256;
+/// Of 192 sales of the largest size it would be 12 MiB in one transaction. A backlog of so much a sync still
+/// comes faster than any uplink brings it away.
+pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// Places of a batch that sales and frames leave to the lanes after them.
 const LEFT_TO_OTHERS: usize = 32;
 /// Sales that wait; their callers are at most as many as the local API has connections.
@@ -57,6 +61,23 @@ pub(super) enum Event {
     Sale(Sale),
     Heard(Heard),
     Said(Said),
+}
+
+impl Event {
+    /// How much of it may have to be written.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Sale(Sale { post, .. }) => match &post.body {
+                Body::Event(bytes) => bytes.len(),
+                Body::Moved(moved) => {
+                    moved.iter().map(|(item, quantity)| item.len() + size_of_val(quantity)).sum()
+                }
+                Body::Counted { item, value } => item.len() + size_of_val(value),
+            },
+            Self::Heard(Heard::Frame { bytes, .. }) => bytes.len(),
+            Self::Heard(Heard::Up { .. } | Heard::Down { .. }) | Self::Said(_) => 0,
+        }
+    }
 }
 
 /// Where events go in.
@@ -140,8 +161,10 @@ impl Lanes {
 
     fn drain(&mut self, batch: &mut Vec<Event>) {
         let mut take = |left: usize, next: &mut dyn FnMut() -> Option<Event>| {
-            while batch.len() + left < BATCH_MAX {
+            let mut bytes = 0;
+            while batch.len() + left < BATCH_MAX && bytes < BATCH_BYTES {
                 let Some(event) = next() else { return };
+                bytes += event.bytes();
                 batch.push(event);
             }
         };
@@ -154,15 +177,15 @@ impl Lanes {
 #[cfg(test)]
 mod tests {
     use storemesh_keys::Timestamp;
-    use storemesh_protocol::feeds::terminal::{AckLevel, Body};
+    use storemesh_protocol::feeds::terminal::AckLevel;
 
     use super::*;
 
     const SOON: Duration = Duration::from_millis(10);
 
-    fn sale() -> Sale {
+    fn sale(bytes: usize) -> Sale {
         let (topic, key) = ("sales".parse().unwrap(), b"key".to_vec());
-        let (body, ack, wait) = (Body::Event(Vec::new()), AckLevel::Disk, Duration::ZERO);
+        let (body, ack, wait) = (Body::Event(vec![0; bytes]), AckLevel::Disk, Duration::ZERO);
         let (answer, _) = oneshot::channel();
         Sale { post: Post { topic, key, body, ack, wait }, answer }
     }
@@ -189,7 +212,7 @@ mod tests {
             inbox.heard.try_send(Heard::Down { side: Source::Hq, session }).unwrap();
         }
         for _ in 0..SALES {
-            inbox.sales.try_send(sale()).unwrap();
+            inbox.sales.try_send(sale(0)).unwrap();
         }
         let first = lanes.next(SOON).await.unwrap();
         assert_eq!(kinds(&first), (192, 32, 32));
@@ -204,12 +227,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_batch_is_no_larger_than_finds_room_and_large_sales_keep_nobody_out() {
+        const SALE: usize = 64 << 10;
+        const FRAME: usize = 384 << 10;
+        let (inbox, mut lanes) = lanes();
+        for _ in 0..SALES {
+            inbox.sales.try_send(sale(SALE)).unwrap();
+        }
+        for _ in 0..FRAMES {
+            let (side, bytes) = (Source::Hq, vec![0; FRAME]);
+            inbox.heard.try_send(Heard::Frame { side, session: 1, bytes }).unwrap();
+        }
+        inbox.tell(ToFeeds::Gateway(None));
+        let first = lanes.next(SOON).await.unwrap();
+        assert_eq!(kinds(&first), (BATCH_BYTES / SALE, BATCH_BYTES.div_ceil(FRAME), 1));
+        let bytes: usize = first.iter().map(Event::bytes).sum();
+        assert!(bytes < 3 * BATCH_BYTES, "{bytes}");
+    }
+
+    #[tokio::test]
     async fn what_comes_after_a_wait_is_in_order_too() {
         let (inbox, mut lanes) = lanes();
         let waiting = tokio::spawn(async move { lanes.next(Duration::from_mins(1)).await });
         tokio::task::yield_now().await;
         inbox.tell(ToFeeds::Gateway(None));
-        inbox.sales.try_send(sale()).unwrap();
+        inbox.sales.try_send(sale(0)).unwrap();
         assert_eq!(kinds(&waiting.await.unwrap().unwrap()), (1, 0, 1));
     }
 
