@@ -17,7 +17,7 @@ use storemesh_keys::PeerId;
 use storemesh_protocol::{
     Instant,
     feeds::terminal::{
-        Event as Notice, FromFeeds, Input, Output, PostError, Posted, Setup, TerminalFeeds,
+        Event as Notice, FromFeeds, Input, Output, PostError, Posted, RoomFor, Setup, TerminalFeeds,
     },
     terminal::Source,
 };
@@ -34,7 +34,7 @@ use super::{
     room::Room,
 };
 
-/// While sales are refused the disk is looked at so often: a person who makes room sees it at once.
+/// While something is refused the disk is looked at so often: a person who makes room sees it at once.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ struct Running {
     db: Arc<Db>,
     room: Room,
     /// As the composite was told last.
-    full: bool,
+    room_for: RoomFor,
     lanes: Lanes,
     tell: mpsc::UnboundedSender<FromFeeds>,
     started: std::time::Instant,
@@ -98,7 +98,7 @@ impl Driver {
             feeds,
             db,
             room,
-            full: false,
+            room_for: RoomFor::All,
             lanes,
             tell,
             started,
@@ -119,10 +119,10 @@ impl Running {
             let Some(batch) = runtime.block_on(self.lanes.next(patience)) else { return Ok(()) };
             let mut inputs = Vec::with_capacity(batch.len() + 2);
             // Before a sale is taken.
-            let full = self.room.look();
-            if full != self.full {
-                self.full = full;
-                inputs.push(Input::Room { full });
+            let room_for = self.room.look();
+            if room_for != self.room_for {
+                self.room_for = room_for;
+                inputs.push(Input::Room(room_for));
             }
             inputs.extend(std::mem::take(&mut self.own));
             let mut stop = false;
@@ -146,7 +146,7 @@ impl Running {
 
     fn patience(&self) -> Duration {
         let due = self.feeds.deadline().since(since(self.started));
-        if self.full { due.min(LOOK_AGAIN) } else { due }
+        if self.room_for == RoomFor::All { due } else { due.min(LOOK_AGAIN) }
     }
 
     fn take(&mut self, event: Event, inputs: &mut Vec<Input>) {
@@ -275,10 +275,15 @@ fn log(notice: Notice) {
                 "a neighbour says that this terminal's disk was cloned: the head office is told"
             );
         }
-        Notice::Full(true) => {
+        Notice::Room(RoomFor::Nothing) => {
             tracing::error!("the disk is full: sales are refused until there is room");
         }
-        Notice::Full(false) => tracing::info!("there is room: sales are taken again"),
+        Notice::Room(RoomFor::OwnPosts) => tracing::warn!(
+            "the disk is nearly full: this terminal's sales are taken, copies of others' are not; make room"
+        ),
+        Notice::Room(RoomFor::All) => {
+            tracing::info!("there is room: sales are taken, and copies of others'");
+        }
         Notice::Generation(generation) => {
             tracing::warn!(generation, "HQ was restored from a backup: all is offered to it again");
         }

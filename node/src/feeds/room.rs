@@ -2,12 +2,14 @@
 //!
 //! The rule: the journal's file owns blocks for [`AHEAD_BYTES`] more than was ever written to it, taken
 //! at start and again as they are used up, so that whoever else fills the disk does not take them. Before
-//! anything is handled it is looked at what is left of them, and of the disk: below [`LAST_BYTES`] nothing
-//! new is taken, which leaves room for what must be written all the same, HQ's acknowledgements before
-//! all. So a full disk is an answer to a sale, and never a commit that fails.
+//! anything is handled it is looked at what is left of them, and of the disk: below [`OTHERS_BYTES`] nothing
+//! is taken that others wrote, so that none of them fills it, and below [`LAST_BYTES`] nothing new at all,
+//! which leaves room for what must be written all the same, HQ's acknowledgements before all. So a full disk
+//! is an answer to a sale, and never a commit that fails.
 //!
 //! Downloads leave more of the disk free than this (`disk.reserve_bytes`): they stop long before sales
-//! do. On a disk that cannot reserve, the look at what is free is all there is.
+//! do. On a disk that cannot reserve, the look at what is free is all there is; one that can and does not, for
+//! whatever reason, has no more than what is owned.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,23 +18,31 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use redb::StorageBackend;
 use rustix::{
     fs::{FallocateFlags, SeekFrom},
-    io::Errno,
+    io::{Errno, retry_on_intr},
 };
+use storemesh_protocol::feeds::terminal::RoomFor;
+
+use super::lanes::BATCH_BYTES;
 
 /// A busy terminal's sales of a day: 5,000 baskets with their copies of a kilobyte, three times.
 const AHEAD_BYTES: u64 = 16 << 20;
 /// On a small disk no more than this part of what is free.
 const AHEAD_OF_FREE: u64 = 8;
-/// Four times what the largest batch writes.
+/// What the largest batch writes, and some for HQ's acknowledgements: sales and frames of [`BATCH_BYTES`]
+/// each, in redb's pages, which may be twice as large as what is in them, and half as much for the rest.
 const LAST_BYTES: u64 = 8 << 20;
-/// And so much more before sales are taken again.
+const _: () = assert!(LAST_BYTES >= 2 * 3 * BATCH_BYTES as u64, "the largest batch finds room");
+/// What neighbours cannot take, however much they write: a busy terminal's own sales of 13 days, 5,000 baskets
+/// of a kilobyte.
+const OTHERS_BYTES: u64 = 64 << 20;
+/// And so much more before anything is taken again that was refused.
 const AGAIN_BYTES: u64 = 2 << 20;
 /// What `stat` counts a file's blocks in.
 const STAT_BLOCK: u64 = 512;
@@ -48,8 +58,6 @@ struct Inner {
     written: AtomicU64,
     /// Up to here the file owns its blocks.
     owned: AtomicU64,
-    /// The file system does not reserve.
-    refuses: AtomicBool,
 }
 
 impl Reserved {
@@ -58,8 +66,7 @@ impl Reserved {
         let written = AtomicU64::new(end_of_data(&file)?);
         // What a former start has taken is still there, at the least so much of it.
         let owned = AtomicU64::new(file.metadata()?.blocks() * STAT_BLOCK);
-        let refuses = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { file, written, owned, refuses })))
+        Ok(Self(Arc::new(Inner { file, written, owned })))
     }
 
     /// How much may be written behind the end without asking the disk for room.
@@ -69,18 +76,12 @@ impl Reserved {
     }
 
     /// Takes blocks up to so many bytes behind the end; the file does not get longer.
-    fn reserve(&self, bytes: u64) {
-        if self.0.refuses.load(Ordering::Relaxed) {
-            return;
-        }
+    fn reserve(&self, bytes: u64) -> Result<(), Errno> {
         let end = self.0.written.load(Ordering::Relaxed) + bytes;
-        match rustix::fs::fallocate(&self.0.file, FallocateFlags::KEEP_SIZE, 0, end) {
-            Ok(()) => _ = self.0.owned.fetch_max(end, Ordering::Relaxed),
-            Err(error) => {
-                tracing::warn!(%error, "no room can be reserved for the journal");
-                self.0.refuses.store(true, Ordering::Relaxed);
-            }
-        }
+        let take = || rustix::fs::fallocate(&self.0.file, FallocateFlags::KEEP_SIZE, 0, end);
+        retry_on_intr(take)?;
+        self.0.owned.fetch_max(end, Ordering::Relaxed);
+        Ok(())
     }
 
     fn free(&self) -> io::Result<u64> {
@@ -132,47 +133,98 @@ fn end_of_data(file: &File) -> io::Result<u64> {
     }
 }
 
-/// Whether there is room for more sales; shared with whoever shows it.
-#[derive(Clone, Debug)]
+/// What there is room for.
+#[derive(Debug)]
 pub(super) struct Room {
     file: Reserved,
-    full: Arc<AtomicBool>,
+    found: RoomFor,
+    reserves: Reserves,
+}
+
+/// What the disk said when it was asked for room last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reserves {
+    Yes,
+    /// Not now: there is none, or something is wrong with the disk.
+    Fails(Errno),
+    /// The file system does not reserve.
+    Never,
 }
 
 impl Room {
     pub(super) fn new(file: Reserved) -> Self {
-        let room = Self { file, full: Arc::default() };
+        let mut room = Self { file, found: RoomFor::All, reserves: Reserves::Yes };
         room.look();
         room
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
-    }
-
-    /// Takes more room where there is any, and says whether sales may be taken.
-    pub(super) fn look(&self) -> bool {
+    /// Takes more room where there is any, and says what it is enough for.
+    pub(super) fn look(&mut self) -> RoomFor {
         let free = match self.file.free() {
             Ok(free) => free,
             Err(why) => {
                 // It is no reason to refuse sales.
                 tracing::debug!("the disk does not say how much is free: {why}");
-                return self.is_full();
+                return self.found;
             }
         };
         let wanted = AHEAD_BYTES.min(free / AHEAD_OF_FREE);
-        if self.file.ahead() < wanted / 2 {
-            self.file.reserve(wanted);
+        let ask = match self.reserves {
+            Reserves::Yes => self.file.ahead() < wanted / 2,
+            Reserves::Fails(_) => true,
+            Reserves::Never => false,
+        };
+        if ask {
+            let answer = self.file.reserve(wanted);
+            self.asked(answer);
         }
         let free = self.file.free().unwrap_or(free);
-        let full = is_full(self.is_full(), self.file.ahead().saturating_add(free));
-        self.full.store(full, Ordering::Relaxed);
-        full
+        self.found = room_for(self.found, self.left(free));
+        self.found
+    }
+
+    fn left(&self, free: u64) -> u64 {
+        let ahead = self.file.ahead();
+        match self.reserves {
+            // Whatever is said to be free: a write may find as little of it.
+            Reserves::Fails(_) => ahead,
+            Reserves::Yes | Reserves::Never => ahead.saturating_add(free),
+        }
+    }
+
+    /// The disk was asked for room, and has answered.
+    fn asked(&mut self, answer: Result<(), Errno>) {
+        let reserves = match answer {
+            Ok(()) => Reserves::Yes,
+            Err(Errno::OPNOTSUPP) => Reserves::Never,
+            Err(error) => Reserves::Fails(error),
+        };
+        if self.reserves != reserves {
+            match reserves {
+                Reserves::Yes => tracing::info!("room is reserved for the journal again"),
+                Reserves::Fails(error) => tracing::error!(
+                    %error,
+                    "the disk gives no room for the journal, though it says that some is free: look at \
+                     its quota, and at the disk"
+                ),
+                Reserves::Never => tracing::warn!(
+                    "this file system reserves no room: whoever fills the disk takes the journal's"
+                ),
+            }
+        }
+        self.reserves = reserves;
     }
 }
 
-fn is_full(was_full: bool, left: u64) -> bool {
-    left < if was_full { LAST_BYTES + AGAIN_BYTES } else { LAST_BYTES }
+fn room_for(before: RoomFor, left: u64) -> RoomFor {
+    let least = |what, bytes| if before < what { bytes + AGAIN_BYTES } else { bytes };
+    if left < least(RoomFor::OwnPosts, LAST_BYTES) {
+        RoomFor::Nothing
+    } else if left < least(RoomFor::All, OTHERS_BYTES) {
+        RoomFor::OwnPosts
+    } else {
+        RoomFor::All
+    }
 }
 
 #[cfg(test)]
@@ -181,10 +233,40 @@ mod tests {
 
     #[test]
     fn a_disk_is_full_before_it_is_and_takes_sales_again_when_there_is_some_more() {
-        assert!(!is_full(false, LAST_BYTES));
-        assert!(is_full(false, LAST_BYTES - 1));
-        assert!(is_full(true, LAST_BYTES));
-        assert!(!is_full(true, LAST_BYTES + AGAIN_BYTES));
+        use RoomFor::{All, Nothing, OwnPosts};
+        assert_eq!(room_for(OwnPosts, LAST_BYTES), OwnPosts);
+        assert_eq!(room_for(All, LAST_BYTES - 1), Nothing);
+        assert_eq!(room_for(Nothing, LAST_BYTES), Nothing);
+        assert_eq!(room_for(Nothing, LAST_BYTES + AGAIN_BYTES), OwnPosts);
+    }
+
+    #[test]
+    fn what_others_wrote_gives_way_long_before_own_sales() {
+        use RoomFor::{All, Nothing, OwnPosts};
+        assert_eq!(room_for(All, OTHERS_BYTES), All);
+        assert_eq!(room_for(All, OTHERS_BYTES - 1), OwnPosts);
+        assert_eq!(room_for(OwnPosts, OTHERS_BYTES), OwnPosts);
+        assert_eq!(room_for(OwnPosts, OTHERS_BYTES + AGAIN_BYTES), All);
+        assert_eq!(room_for(Nothing, u64::MAX), All);
+    }
+
+    #[test]
+    fn a_disk_that_gives_no_room_has_what_is_owned_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("feeds.redb");
+        std::fs::write(&path, [1; 4096]).unwrap();
+        let mut room = Room::new(Reserved::open(&path).unwrap());
+        assert_eq!(room.found, RoomFor::All, "tests need some room");
+        for error in [Errno::NOSPC, Errno::DQUOT, Errno::IO] {
+            room.asked(Err(error));
+            assert_eq!(room.left(u64::MAX), room.file.ahead(), "{error}");
+            assert_eq!(room.look(), RoomFor::All, "it is asked again, and gives");
+            assert_eq!(room.reserves, Reserves::Yes);
+        }
+        room.asked(Err(Errno::OPNOTSUPP));
+        assert_eq!(room.left(u64::MAX), u64::MAX);
+        assert_eq!(room.look(), RoomFor::All);
+        assert_eq!(room.reserves, Reserves::Never, "it is not asked again");
     }
 
     #[test]
@@ -193,8 +275,8 @@ mod tests {
         let path = folder.path().join("feeds.redb");
         std::fs::write(&path, [1; 4096]).unwrap();
         let file = Reserved::open(&path).unwrap();
-        let room = Room::new(file.clone());
-        assert!(!room.is_full(), "tests need some room");
+        let mut room = Room::new(file.clone());
+        assert_eq!(room.found, RoomFor::All, "tests need some room");
         let ahead = file.ahead();
         assert!((1..=AHEAD_BYTES).contains(&ahead), "{ahead}");
         assert_eq!(file.len().unwrap(), 4096);

@@ -1,7 +1,7 @@
 //! The published order of candidates: which terminal of a store should be its gateway.
 //!
-//! One that HQ has ended comes last, and before it one whose disk has no room for what HQ wants, since only
-//! the gateway fetches from HQ. Then: wired before wireless, mains before battery, then the uplink as measured (delay, then rate), then
+//! One that HQ has ended comes last, and before it one whose disk has no room for what HQ wants or the others sell,
+//! since only the gateway fetches from HQ and brings to it. Then: wired before wireless, mains before battery, then the uplink as measured (delay, then rate), then
 //! uptime, then PeerId. Each terminal tells its neighbours what it is, so all of one mesh know the
 //! same order. What is measured counts in powers of two: a difference that a person would not notice
 //! is none. Two terminals that judge a borderline differently call HQ in the same turn, and HQ

@@ -46,10 +46,22 @@ impl Terminal {
                 }
             }
             FromFeeds::LetIn(peer) => _ = self.kept_out.remove(&peer),
+            FromFeeds::NoRoom(no_room) => {
+                self.no_room_for_feeds = no_room;
+                self.tell_room(now, outputs);
+            }
             FromFeeds::Ended(ended) => {
                 self.gateway(now, gateway::Input::JournalEnded(ended.all), outputs);
                 self.ended = ended;
             }
+        }
+    }
+
+    /// Who has no room, for a release or for what the others sell, is the gateway only where nobody has.
+    pub(super) fn tell_room(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        let no_room = self.no_room_for_feeds || self.installer.lacks_room();
+        if no_room != self.gateway.candidate(now).no_room {
+            self.gateway(now, gateway::Input::NoRoom(no_room), outputs);
         }
     }
 

@@ -145,6 +145,8 @@ pub struct Terminal {
     kept_out: BTreeSet<PeerId>,
     /// On what HQ has ended this terminal.
     ended: Ended,
+    /// The feeds have none for what others write.
+    no_room_for_feeds: bool,
     told: feeds::Told,
 }
 
@@ -194,6 +196,7 @@ impl Terminal {
             reach: Reach::new(me),
             kept_out: BTreeSet::new(),
             ended: Ended::default(),
+            no_room_for_feeds: false,
             told: feeds::Told::default(),
             membership,
         };
@@ -393,10 +396,7 @@ impl Terminal {
                 install::Output::Event(event) => outputs.push(Output::Event(event)),
             }
         }
-        let no_room = self.installer.lacks_room();
-        if no_room != self.gateway.candidate(now).no_room {
-            self.gateway(now, gateway::Input::NoRoom(no_room), outputs);
-        }
+        self.tell_room(now, outputs);
         self.changed(now, outputs);
     }
 

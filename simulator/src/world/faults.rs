@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use storemesh_protocol::feeds::terminal::RoomFor;
+
 use super::{
     Event, World,
     clock::Time,
@@ -59,7 +61,7 @@ pub(super) enum Fault {
     },
     Disk {
         t: usize,
-        full: bool,
+        room: RoomFor,
     },
     /// An operator stops the program.
     Stop(usize),
@@ -192,8 +194,9 @@ impl World {
                 self.later(long, Fault::Loss { store, wan: 0, lan: 0 });
             }
             19 => {
-                self.later(at, Fault::Disk { t, full: true });
-                self.later(long, Fault::Disk { t, full: false });
+                let full = if self.tills.hits(500) { RoomFor::Nothing } else { RoomFor::OwnPosts };
+                self.later(at, Fault::Disk { t, room: full });
+                self.later(long, Fault::Disk { t, room: RoomFor::All });
             }
             20 | 21 => {
                 self.later(at, Fault::Stop(t));
@@ -266,9 +269,9 @@ impl World {
             Fault::Loss { store, wan, lan } => {
                 (self.stores[store].wan_loss, self.stores[store].lan_loss) = (wan, lan);
             }
-            Fault::Disk { t, full } => {
-                self.hosts[t].disk_full = full;
-                self.push_feeds(t, storemesh_protocol::feeds::terminal::Input::Room { full });
+            Fault::Disk { t, room } => {
+                self.hosts[t].room = room;
+                self.push_feeds(t, storemesh_protocol::feeds::terminal::Input::Room(room));
             }
             Fault::Harm(harm) => self.harm(harm),
             Fault::Publish { chunks, kept } => self.publish(chunks, kept),
@@ -313,7 +316,7 @@ impl World {
             self.fault(Fault::BlockHq { t, blocked: false });
             self.fault(Fault::Detour { t, delay: Duration::ZERO });
             self.fault(Fault::Port { t, rate: LAN_RATE });
-            self.fault(Fault::Disk { t, full: false });
+            self.fault(Fault::Disk { t, room: RoomFor::All });
             if self.hosts[t].feeds.hostile {
                 self.fault(Fault::Harm(Harm::Destroy(t)));
             } else if self.hosts[t].manners == Manners::Honest {

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use storemesh_keys::{Name, PeerId, SecretKey};
 use storemesh_protocol::{
+    feeds::terminal::RoomFor,
     hq::{Input, Order},
     terminal::UplinkView,
 };
@@ -174,7 +175,7 @@ impl World {
             powered: true,
             manners: Manners::Honest,
             disk: Disk::default(),
-            disk_full: false,
+            room: RoomFor::All,
             boot: 0,
             program: None,
             feeds: feeds::Side::default(),

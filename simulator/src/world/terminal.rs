@@ -14,6 +14,7 @@ use storemesh_keys::{Name, PeerId, SecretKey};
 use storemesh_protocol::{
     Instant, Save,
     content::{ChunkId, ListId},
+    feeds::terminal::RoomFor,
     terminal::{DiskAnswer, Hardware, Input, Output, Setup, Source, Terminal},
 };
 
@@ -61,7 +62,7 @@ pub(super) struct Host {
     pub(super) powered: bool,
     pub(super) manners: Manners,
     pub(super) disk: Disk,
-    pub(super) disk_full: bool,
+    pub(super) room: RoomFor,
     pub(super) boot: u32,
     pub(super) program: Option<Program>,
     pub(super) feeds: feeds::Side,

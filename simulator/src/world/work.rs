@@ -10,6 +10,7 @@ use std::{
 
 use storemesh_protocol::{
     content::{ChunkId, ChunkRef},
+    feeds::terminal::RoomFor,
     terminal::{DiskAnswer, DiskError, DiskJob, FetchError, Input, Room, Source},
 };
 
@@ -179,7 +180,7 @@ impl World {
                 let Some(answer) = self.done_as_asked(t, job) else { return };
                 Input::Disk(answer)
             }
-            Job::Store { from, chunk, .. } if host.disk_full => {
+            Job::Store { from, chunk, .. } if host.room < RoomFor::All => {
                 Input::NotFetched { from, chunk: chunk.id, why: FetchError::NoRoom }
             }
             Job::Store { from, chunk, bytes } => {
@@ -192,7 +193,8 @@ impl World {
     }
 
     fn done_as_asked(&mut self, t: usize, job: DiskJob) -> Option<DiskAnswer> {
-        let full = self.hosts[t].disk_full;
+        // Downloads leave more of the disk free than anything else.
+        let full = self.hosts[t].room < RoomFor::All;
         let disk = &mut self.hosts[t].disk;
         match job {
             DiskJob::Check { list, chunks } => {

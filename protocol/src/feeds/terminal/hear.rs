@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use storemesh_keys::{Expiry, HqSigned, Timestamp, Trust, Verified};
 
-use super::{Event, FromFeeds, Output, TerminalFeeds};
+use super::{Event, FromFeeds, Output, RoomFor, TerminalFeeds};
 use crate::{
     Instant,
     feeds::{
@@ -129,12 +129,11 @@ impl TerminalFeeds {
         outputs: &mut Vec<Output>,
     ) {
         let mut place = None;
-        let (roles, full) = (&self.roles, self.full);
+        let roles = &self.roles;
         let is_ours = |header: &crate::feeds::Header| {
             let feed = header.feed();
             let ours = roles.may_have(from, &feed) && !roles.is_being_written(&feed);
-            // A full disk has room for what HQ orders, and for nothing else that is new.
-            let room = !full || super::roles::is_control(&feed);
+            let room = roles.has_room_for(&feed);
             place = Some((feed, header.seq));
             ours && room
         };
@@ -147,22 +146,15 @@ impl TerminalFeeds {
                     self.evidence.forks.extend(Ledger::fork_of(storage, author));
                 }
                 let number = place.and_then(|(feed, seq)| Some((self.ledger.number(&feed)?, seq)));
-                self.refused(now, from, number, &why, full);
-                if why.is_the_senders_fault() && !full {
+                self.refused(now, from, number, &why);
+                if why.is_the_senders_fault() && self.roles.room == RoomFor::All {
                     outputs.push(Output::Reject { from, why: why.to_string() });
                 }
             }
         }
     }
 
-    fn refused(
-        &mut self,
-        now: Instant,
-        from: Source,
-        place: Option<(FeedNo, u64)>,
-        why: &Refused,
-        full: bool,
-    ) {
+    fn refused(&mut self, now: Instant, from: Source, place: Option<(FeedNo, u64)>, why: &Refused) {
         let Some((number, seq)) = place else { return };
         // It has it, and so have we.
         if *why == Refused::Known {
@@ -170,6 +162,7 @@ impl TerminalFeeds {
             return;
         }
         let later = matches!(why, Refused::Later { .. });
+        let full = self.roles.room < RoomFor::All;
         let rest = full || later || why.is_the_senders_fault();
         self.exchange.refused(now, from, number, seq, rest);
     }

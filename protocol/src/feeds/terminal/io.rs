@@ -24,10 +24,21 @@ pub enum Input {
     Frame { from: Source, bytes: Vec<u8> },
     /// What the terminal's other composite says.
     Told(ToFeeds),
-    /// Whether there is room on the disk for more than what must be written anyway.
-    Room { full: bool },
+    /// What the disk has room for, from now on.
+    Room(RoomFor),
     /// The [`TerminalFeeds::deadline`](super::TerminalFeeds::deadline) has come.
     Tick,
+}
+
+/// What a disk that gets full still has room for: what others wrote gives way first, this terminal's own
+/// sales last. HQ's orders and acknowledgements always find some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RoomFor {
+    /// Nothing that is new.
+    Nothing,
+    /// What is posted here. A neighbour may write as much as it likes, and that is kept nowhere else.
+    OwnPosts,
+    All,
 }
 
 /// What the feeds must know of the mesh.
@@ -152,6 +163,8 @@ pub enum FromFeeds {
     /// Two of this terminal's boots were alive at once: nobody speaks with it until HQ has decided.
     KeepOut(PeerId),
     LetIn(PeerId),
+    /// Whether there is no room for what others write: who has none should not be the gateway.
+    NoRoom(bool),
     /// HQ has ended this very terminal.
     Ended(Ended),
 }
@@ -168,8 +181,8 @@ pub enum Event {
     Cloned { author: Author, boots: [Boot; 2] },
     /// A neighbour says so.
     CloneClaimed { author: Author, boots: [Boot; 2], by: PeerId },
-    /// Sales are refused, or taken again.
-    Full(bool),
+    /// What the disk has room for is not what it was.
+    Room(RoomFor),
     /// HQ was restored from a backup: all that is still here is offered to it again.
     Generation(u64),
 }

@@ -22,7 +22,8 @@ use storemesh_keys::{Certificate, Expiry, HqSigned, PeerId, SecretKey, Timestamp
 
 pub use self::{
     io::{
-        AckLevel, Body, Event, FromFeeds, Input, KEY_MAX, Output, Post, PostError, Posted, ToFeeds,
+        AckLevel, Body, Event, FromFeeds, Input, KEY_MAX, Output, Post, PostError, Posted, RoomFor,
+        ToFeeds,
     },
     status::{FeedStatus, Status},
 };
@@ -124,7 +125,6 @@ pub struct TerminalFeeds {
     roles: Roles,
     settings: Settings,
     waiting: Vec<Waiting>,
-    full: bool,
     /// As the other composite says it, and when it did.
     hq_time: Option<(Timestamp, Instant)>,
     /// The newest time that HQ has signed in a feed.
@@ -155,6 +155,7 @@ impl TerminalFeeds {
             neighbours: BTreeSet::new(),
             copies: settings.journal_copies as usize,
             generation: 0,
+            room: RoomFor::All,
         };
         let mut feeds = Self {
             key: setup.key,
@@ -165,7 +166,6 @@ impl TerminalFeeds {
             roles,
             settings,
             waiting: Vec::new(),
-            full: false,
             hq_time: None,
             hq_signed: None,
             boots: BTreeMap::new(),
@@ -255,13 +255,20 @@ impl TerminalFeeds {
                     self.certificate = hash;
                 }
             }
-            Input::Room { full } => {
-                if self.full != full {
-                    self.full = full;
-                    outputs.push(Output::Event(Event::Full(full)));
-                }
-            }
+            Input::Room(room) => self.has_room(room, outputs),
             Input::Tick => {}
+        }
+    }
+
+    fn has_room(&mut self, room: RoomFor, outputs: &mut Vec<Output>) {
+        let before = std::mem::replace(&mut self.roles.room, room);
+        if before == room {
+            return;
+        }
+        outputs.push(Output::Event(Event::Room(room)));
+        if (before == RoomFor::All) != (room == RoomFor::All) {
+            outputs.push(Output::Tell(FromFeeds::NoRoom(room < RoomFor::All)));
+            self.rethink = true;
         }
     }
 
@@ -291,7 +298,8 @@ impl TerminalFeeds {
     /// only. Where somebody has one from further back, and all of it, it is taken again from that one.
     fn take_anew(&mut self, now: Instant, storage: &mut dyn Storage) {
         let generation = self.ledger.generation();
-        if generation <= 1 || self.roles.gateway != Some(self.roles.me) {
+        let full = self.roles.room < RoomFor::All;
+        if generation <= 1 || full || self.roles.gateway != Some(self.roles.me) {
             return;
         }
         let own = Author::terminal(self.roles.me);

@@ -6,7 +6,7 @@
 use minicbor::{Decode, Encode};
 use storemesh_keys::Name;
 
-use super::{AckLevel, Body, KEY_MAX, Output, Post, PostError, Posted, TerminalFeeds};
+use super::{AckLevel, Body, KEY_MAX, Output, Post, PostError, Posted, RoomFor, TerminalFeeds};
 use crate::{
     Instant,
     feeds::{
@@ -86,7 +86,7 @@ impl TerminalFeeds {
             let id = self.ledger.feed(feed).id.clone();
             return Err(PostError::Conflict(EntryId { feed: id, seq: known.seq }));
         }
-        if self.full {
+        if self.roles.room == RoomFor::Nothing {
             return Err(PostError::Full);
         }
         let rule = self.rule(&post.topic)?;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use storemesh_keys::{Name, PeerId};
 
+use super::RoomFor;
 use crate::{
     feeds::{
         Author, Boot, CONTROL, FeedId, STOCK, Scope,
@@ -32,6 +33,7 @@ pub(super) struct Roles {
     pub(super) copies: usize,
     /// HQ's generation.
     pub(super) generation: u64,
+    pub(super) room: RoomFor,
 }
 
 impl Roles {
@@ -56,6 +58,11 @@ impl Roles {
     /// This terminal is writing it, and nobody else can be.
     pub(super) fn is_being_written(&self, feed: &FeedId) -> bool {
         self.is_own(feed) && feed.boot == self.boot
+    }
+
+    /// For what others bring of it. What HQ orders is kept on the fullest disk.
+    pub(super) fn has_room_for(&self, feed: &FeedId) -> bool {
+        self.room == RoomFor::All || is_control(feed)
     }
 
     fn is_own(&self, feed: &FeedId) -> bool {
@@ -113,6 +120,9 @@ impl Policy<Source> for Roles {
     fn wants(&self, side: Source, feed: &Feed, theirs: &Theirs) -> Wants {
         // Nobody has more than this terminal of what it is writing.
         if !self.may_have(side, &feed.id) || self.is_being_written(&feed.id) {
+            return Wants::No;
+        }
+        if !self.has_room_for(&feed.id) {
             return Wants::No;
         }
         let whole = feed.last + 1;

@@ -2,7 +2,7 @@
 
 use storemesh_keys::Timestamp;
 
-use super::TerminalFeeds;
+use super::{RoomFor, TerminalFeeds};
 use crate::feeds::{Author, Ended, EntryId, FeedId, Settings};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl TerminalFeeds {
             generation,
             schema: self.ledger.schema().map_or(0, |schema| schema.version),
             settings: self.settings,
-            full: self.full,
+            full: self.roles.room == RoomFor::Nothing,
             unacked,
             ended: Ended::of(&self.ledger.ends(own)),
             feeds,

@@ -292,7 +292,7 @@ fn in_a_calm_store_nobody_gets_what_it_has() {
 fn stock_that_hq_has_acknowledged_is_fetched_all_the_same_by_who_missed_it() {
     let mut table = Table::open(2);
     let moved = || Body::Moved(vec![("milk".to_owned(), -1_000)]);
-    table.input(0, Input::Room { full: true });
+    table.input(0, Input::Room(RoomFor::Nothing));
     table.post(1, "stock", "a", moved(), AckLevel::Disk);
     table.post(1, "stock", "b", moved(), AckLevel::Disk);
     let ack = {
@@ -314,7 +314,7 @@ fn stock_that_hq_has_acknowledged_is_fetched_all_the_same_by_who_missed_it() {
     let bytes = wire::encode(&FeedFrame { acks, ..FeedFrame::default() });
     table.input(1, Input::Up(Source::Hq));
     table.input(1, Input::Frame { from: Source::Hq, bytes });
-    table.input(0, Input::Room { full: false });
+    table.input(0, Input::Room(RoomFor::All));
     table.post(1, "stock", "c", moved(), AckLevel::Disk);
     table.run(Duration::from_secs(15));
     assert_eq!(table.on_hand(0, "milk"), Some(-3_000));

@@ -89,6 +89,19 @@ fn whom_the_feeds_keep_out_is_sent_away_till_they_let_it_in() {
 }
 
 #[test]
+fn a_terminal_without_room_for_what_others_sell_tells_its_neighbours_so() {
+    let (mut one, _) = met();
+    let mut said = |no_room| -> Vec<bool> {
+        let outputs = one.handle(NOW, Input::Feeds(FromFeeds::NoRoom(no_room)));
+        let candidates = frames(&outputs).into_iter().filter_map(|frame| frame.candidate);
+        candidates.map(|candidate| candidate.no_room).collect()
+    };
+    assert_eq!(said(true), [true]);
+    assert_eq!(said(true), []);
+    assert_eq!(said(false), [false]);
+}
+
+#[test]
 fn a_release_that_hq_wants_is_kept_and_an_older_order_is_no_news() {
     let (mut one, _) = met();
     let wanted = |version| Input::Feeds(FromFeeds::Wanted(release(version).0));

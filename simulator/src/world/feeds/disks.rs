@@ -167,6 +167,15 @@ impl World {
         storemesh_protocol::feeds::held(&books, &trust, None).iter().map(|row| row.missing).sum()
     }
 
+    /// Entries on a terminal's disk that other terminals wrote.
+    #[cfg(test)]
+    pub(in crate::world) fn entries_by_others(&self, t: usize) -> usize {
+        let terminals = self.hosts.iter().map(|host| host.peer);
+        let others: Vec<_> = terminals.filter(|peer| *peer != self.hosts[t].peer).collect();
+        let ids = self.hosts[t].feeds.shelf.ids();
+        ids.filter(|id| others.contains(&id.feed.author.peer())).count()
+    }
+
     #[cfg(test)]
     pub(in crate::world) fn excused(&self) -> usize {
         self.books.excused.len()

@@ -82,7 +82,7 @@ impl Hostile {
                 Input::Up(side) => _ = self.sides.insert(side),
                 Input::Down(side) => _ = self.sides.remove(&side),
                 Input::Frame { bytes, .. } => self.listen(&bytes),
-                Input::Post { .. } | Input::Told(_) | Input::Room { .. } | Input::Tick => {}
+                Input::Post { .. } | Input::Told(_) | Input::Room(_) | Input::Tick => {}
             }
         }
         if now < self.next {

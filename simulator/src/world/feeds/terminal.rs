@@ -9,7 +9,7 @@ use storemesh_protocol::{
     Instant,
     feeds::{
         Boot, CertificateHash,
-        terminal::{Input, Output, Setup, TerminalFeeds},
+        terminal::{Input, Output, RoomFor, Setup, TerminalFeeds},
     },
     terminal::{self, Membership, Source},
 };
@@ -97,10 +97,10 @@ impl World {
             sides: BTreeMap::new(),
             told: BTreeMap::new(),
         });
-        let full = host.disk_full;
+        let room = host.room;
         self.commit_feeds(t, changes, outputs);
-        if full {
-            self.push_feeds(t, Input::Room { full });
+        if room < RoomFor::All {
+            self.push_feeds(t, Input::Room(room));
         }
     }
 
@@ -236,7 +236,7 @@ impl World {
                 Input::Post { ticket, .. } => format!("post {ticket}"),
                 Input::Up(side) => format!("up {}", self.source(*side)),
                 Input::Down(side) => format!("down {}", self.source(*side)),
-                Input::Told(_) | Input::Room { .. } | Input::Tick => format!("{input:?}"),
+                Input::Told(_) | Input::Room(_) | Input::Tick => format!("{input:?}"),
             };
             said.push_str(&part);
         }

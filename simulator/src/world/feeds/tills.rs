@@ -171,6 +171,12 @@ impl World {
         self.books.promised.get(self.tills.posts[post].answers.last()?).copied()
     }
 
+    #[cfg(test)]
+    pub(in crate::world) fn is_at_hq(&self, post: usize) -> bool {
+        let entry = self.tills.posts[post].answers.last();
+        entry.is_some_and(|entry| self.hq.feeds.shelf.has(entry))
+    }
+
     fn post(&mut self, made: Made) -> usize {
         let post = self.tills.posts.len();
         self.tills.posts.push(made);

@@ -1,6 +1,9 @@
 //! Stories of sales and stock: what a till was promised, and where it is.
 
-use storemesh_protocol::feeds::{Author, terminal::AckLevel};
+use storemesh_protocol::feeds::{
+    Author,
+    terminal::{AckLevel, RoomFor},
+};
 
 use super::{feeds::Harm, *};
 
@@ -8,6 +11,9 @@ use super::{feeds::Harm, *};
 const SETTLED: Duration = Duration::from_secs(10);
 /// The longest pause between two dials, and some.
 const REDIAL: Duration = Duration::from_secs(45);
+
+/// A gateway that another should replace waits a minute for that to last; and what comes after it.
+const HANDED_OVER: Duration = Duration::from_secs(75);
 
 #[track_caller]
 fn settles_within(world: &mut World, most: Duration) {
@@ -221,13 +227,35 @@ fn a_full_disk_refuses_what_is_new_and_keeps_what_there_is() {
     let mut store = open(3, 5);
     let before = store.sell_now(1, AckLevel::Disk);
     store.run(SECOND);
-    store.fault(Fault::Disk { t: 1, full: true });
+    store.fault(Fault::Disk { t: 1, room: RoomFor::Nothing });
     let while_full = store.sell_now(1, AckLevel::Disk);
     store.run(30 * SECOND);
     assert_eq!(store.reached(while_full), None);
     assert!(store.reached(before).is_some());
-    store.fault(Fault::Disk { t: 1, full: false });
+    store.fault(Fault::Disk { t: 1, room: RoomFor::All });
     store.run(10 * SECOND);
     assert!(store.reached(while_full).is_some());
     settles_within(&mut store, SETTLED);
+}
+
+#[test]
+fn a_gateway_without_room_for_what_others_sell_hands_over_and_hq_gets_it_all() {
+    for seed in 0..5 {
+        let mut store = open(4, seed);
+        let full = store.gateway(0).unwrap();
+        store.fault(Fault::Disk { t: full, room: RoomFor::OwnPosts });
+        store.run(SECOND);
+        let sales: Vec<usize> = (0..4).map(|t| store.sell_now(t, AckLevel::Disk)).collect();
+        let are_at_hq = |store: &World| sales.iter().all(|sale| store.is_at_hq(*sale));
+        let took = store.run_to(HANDED_OVER, are_at_hq);
+        assert!(took.is_some(), "seed {seed}: {:?}", store.feeds_disagreement());
+        assert_ne!(store.gateway(0), Some(full), "seed {seed}");
+        let others = |store: &World| store.entries_by_others(full);
+        let kept = others(&store);
+        store.open_tills(20 * SECOND, 30);
+        store.run(30 * SECOND);
+        assert_eq!(others(&store), kept, "seed {seed}: it takes none of theirs");
+        store.fault(Fault::Disk { t: full, room: RoomFor::All });
+        settles_within(&mut store, 60 * SECOND);
+    }
 }

@@ -60,3 +60,40 @@ fn claims_on_many_do_not_keep_what_was_seen_here_from_being_told() {
     let author = Author::terminal(peer(2));
     assert!(shown(&outputs, side).unwrap().iter().any(|cloned| cloned.author == author));
 }
+
+#[test]
+fn a_disk_that_gets_full_takes_own_sales_and_hqs_orders_and_nothing_that_others_wrote() {
+    let mut table = Table::open(3);
+    // All of it goes to the gateway, and a stock movement to every terminal.
+    let moved = || Body::Moved(vec![("milk".to_owned(), -1_000)]);
+    table.input(0, Input::Room(RoomFor::OwnPosts));
+    table.post(0, "stock", "own", moved(), AckLevel::Disk);
+    table.sale(1, "sale of another", AckLevel::Disk);
+    table.post(1, "stock", "stock of another", moved(), AckLevel::Disk);
+    let settings = Some(Settings { journal_copies: 1, ..Settings::default() });
+    let schema = Some(Schema::first());
+    let orders =
+        [Control { schema, ..Control::default() }, Control { settings, ..Control::default() }];
+    table.input(0, Input::Frame { from: Source::Hq, bytes: control_batch(&orders) });
+    table.run(Duration::from_secs(15));
+    let authors = |table: &Table| {
+        let feeds = table.tills[0].feeds.status().feeds.into_iter();
+        let written = feeds.filter(|feed| feed.feed.topic.name.as_str() != CONTROL);
+        written.map(|feed| feed.feed.author.peer()).collect::<Vec<_>>()
+    };
+    assert_eq!(authors(&table), [peer(0)]);
+    assert_eq!(table.tills[0].feeds.status().settings.journal_copies, 1);
+    assert!(table.tills[0].answers[0].1.is_ok());
+    assert_eq!(table.tills[0].rejected, Vec::<String>::new(), "nobody is to blame");
+
+    table.input(0, Input::Room(RoomFor::Nothing));
+    table.post(0, "stock", "refused", moved(), AckLevel::Disk);
+    assert_eq!(table.tills[0].answers[1].1, Err(PostError::Full));
+    table.input(0, Input::Room(RoomFor::All));
+    table.run(Duration::from_secs(15));
+    assert_eq!(authors(&table).len(), 3, "and it is made up for when there is room");
+    let told = table.tills[0].told.iter().filter_map(|told| {
+        if let FromFeeds::NoRoom(no_room) = told { Some(*no_room) } else { None }
+    });
+    assert!(told.eq([true, false]), "{:?}", table.tills[0].told);
+}
