@@ -50,6 +50,9 @@ struct Count {
     /// What the count had seen, so that a reader can count the same.
     base: Option<Place>,
     seen: Vec<Place>,
+    /// It counts nothing: it is the beginning of a list that goes on in the next entry.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    part: bool,
 }
 
 /// An entry of the store's stock.
@@ -110,6 +113,7 @@ fn stock(record: &Record) -> StockBody {
         quantity: number(count.value),
         base: count.base.map(Place::from),
         seen: count.seen.iter().copied().map(Place::from).collect(),
+        part: count.part,
     });
     StockBody { movements: record.movements.iter().map(movement).collect(), count }
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use storemesh_keys::Name;
 
 use super::{
-    End, EntryId, STOCK, Storage,
+    End, EntryId, FeedId, STOCK, Scope, Storage, Topic,
     ledger::{FeedNo, Ledger},
-    stock::{self, Record},
+    stock::{self, At, Record, TakenBack},
 };
 
 /// On what HQ has ended an author: nothing that it writes there from now on counts.
@@ -42,8 +42,39 @@ impl Ended {
     }
 }
 
+/// Takes HQ's word; `store_of` says whose stock a feed is.
+pub(crate) fn end(
+    ledger: &mut Ledger,
+    storage: &mut dyn Storage,
+    end: End,
+    store_of: impl Fn(&FeedId) -> Option<Name>,
+) {
+    let author = end.author;
+    let feeds: Vec<FeedNo> = ledger
+        .of(author)
+        .filter(|(_, feed)| feed.id.topic.name.as_str() == STOCK)
+        .map(|(number, _)| number)
+        .collect();
+    let before = ledger.ends(author);
+    ledger.add_end(end);
+    for number in feeds {
+        if let Some(store) = store_of(&ledger.feed(number).id) {
+            take_back(ledger, storage, number, &before, &store);
+        }
+    }
+    stock::wake(storage, author, &|store, at| is_ended(ledger, store, at));
+}
+
+/// Whether what stands at that place of a store's stock counts no more, or never will.
+pub(crate) fn is_ended(ledger: &Ledger, store: &Name, at: &At) -> bool {
+    let name = STOCK.parse().expect("it is a name");
+    let topic = Topic { name, scope: Scope::Store(store.clone()) };
+    let feed = FeedId { author: at.author, boot: at.boot, topic };
+    !ledger.counts(&EntryId { feed, seq: at.seq })
+}
+
 /// Takes a stock feed's entries back that counted by `before` and do no more.
-pub(crate) fn take_back(
+fn take_back(
     ledger: &Ledger,
     storage: &mut dyn Storage,
     number: FeedNo,
@@ -51,20 +82,19 @@ pub(crate) fn take_back(
     store: &Name,
 ) {
     let feed = ledger.feed(number).clone();
-    if feed.id.topic.name.as_str() != STOCK {
-        return;
-    }
+    let (author, boot) = (feed.id.author, feed.id.boot);
+    let mut back = TakenBack::default();
     for seq in feed.first..=feed.last {
         let id = EntryId { feed: feed.id.clone(), seq };
-        let counted = before.iter().all(|end| end.leaves(id.feed.boot, &id.feed.topic, seq));
+        let counted = before.iter().all(|end| end.leaves(boot, &id.feed.topic, seq));
         if !counted || ledger.counts(&id) {
             continue;
         }
         let entry = ledger.entry(storage, number, seq);
         let record = entry.as_ref().and_then(|entry| Record::decode(entry.payload()?).ok());
         if let Some(record) = record {
-            let of = |number| ledger.feed(number).id.clone();
-            stock::take_back(storage, store, number, seq, &record, of);
+            back.entry(storage, store, At { author, boot, seq }, &record);
         }
     }
+    back.settle(storage, store, &|at| is_ended(ledger, store, at));
 }

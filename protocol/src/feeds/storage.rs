@@ -81,7 +81,12 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
 /// No key of ours is longer: a feed's id is the longest.
 const KEY_MAX: usize = 512;
 
-fn decode<T>(storage: &(impl Read + ?Sized), table: &'static str, bytes: &[u8]) -> Option<T>
+/// One row's value; one that does not read fails the batch.
+pub(crate) fn decode<T>(
+    storage: &(impl Read + ?Sized),
+    table: &'static str,
+    bytes: &[u8],
+) -> Option<T>
 where
     T: for<'b> minicbor::Decode<'b, ()>,
 {

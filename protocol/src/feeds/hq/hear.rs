@@ -13,9 +13,10 @@ use crate::{
     Instant,
     feeds::{
         Ack, Author, Boot, Control, EntryId, FeedId, Header, STOCK, Storage,
+        ended::is_ended,
         exchange::Policy as _,
         ledger::{FeedNo, Gap, Refused, Taken},
-        stock::{self, Record},
+        stock::{self, At, Record},
     },
     hq::LinkId,
     wire::{
@@ -263,7 +264,7 @@ impl HqFeeds {
                 outputs.push(Output::Event(Event::Void(id.clone())));
             }
             if counts {
-                self.apply(storage, number, &id, entry.payload());
+                self.apply(storage, &id, entry.payload());
             }
         }
         let store = self.reach.links.get(&link).map(|member| &member.store);
@@ -274,20 +275,14 @@ impl HqFeeds {
     }
 
     /// The stock read model of the entry's store.
-    fn apply(
-        &self,
-        storage: &mut dyn Storage,
-        number: FeedNo,
-        id: &EntryId,
-        payload: Option<&[u8]>,
-    ) {
+    fn apply(&self, storage: &mut dyn Storage, id: &EntryId, payload: Option<&[u8]>) {
         if id.feed.topic.name.as_str() != STOCK {
             return;
         }
         let record = payload.and_then(|payload| Record::decode(payload).ok());
         if let (Some(record), Some(store)) = (record, self.reach.store_of(&id.feed)) {
-            let of = |number| self.ledger.feed(number).id.clone();
-            stock::apply(storage, store, number, id, &record, of);
+            let ended = |at: &At| is_ended(&self.ledger, store, at);
+            stock::apply(storage, store, id, &record, &ended);
         }
     }
 

@@ -9,8 +9,8 @@ use crate::{
     Instant,
     feeds::{
         Ack, Author, Boot, CONTROL, Control, END_FEEDS_MAX, End, EntryId, FeedId, Header,
-        HeaderHash, LastCounted, PAYLOAD_MAX, PayloadHash, Run, Scope, Storage, Topic,
-        ended::take_back, entry::Proven, ledger::FeedNo,
+        HeaderHash, LastCounted, PAYLOAD_MAX, PayloadHash, Run, Scope, Storage, Topic, ended,
+        entry::Proven, ledger::FeedNo,
     },
     hq::LinkId,
     wire::{self, feeds::Over},
@@ -80,18 +80,8 @@ impl HqFeeds {
             self.ledger.add_schema(schema.clone());
         }
         if let Some(end) = control.end.clone() {
-            let before = self.ledger.ends(end.author);
-            let feeds: Vec<_> = self
-                .ledger
-                .of(end.author)
-                .map(|(number, feed)| (number, feed.id.clone()))
-                .collect();
-            self.ledger.add_end(end);
-            for (number, feed) in feeds {
-                if let Some(store) = self.reach.store_of(&feed) {
-                    take_back(&self.ledger, storage, number, &before, store);
-                }
-            }
+            let store_of = |feed: &FeedId| self.reach.store_of(feed).cloned();
+            ended::end(&mut self.ledger, storage, end, store_of);
         }
         outputs.extend(control.clones.as_ref().map(|clones| Output::Tell(told_of(clones))));
         let wanted = self.own.said(storage, (self.generation, seq), control);

@@ -374,10 +374,4 @@ impl FeedNo {
     pub(crate) fn entry(self, seq: u64) -> Vec<u8> {
         [&self.key()[..], &seq.to_be_bytes()].concat()
     }
-
-    /// What [`FeedNo::entry`] wrote.
-    pub(crate) fn read_entry(key: &[u8]) -> Option<(Self, u64)> {
-        let (number, seq) = key.split_at_checked(Self::KEY)?;
-        Some((Self::of_key(number)?, u64::from_be_bytes(seq.try_into().ok()?)))
-    }
 }

@@ -1,38 +1,55 @@
-//! The same entries give the same number, in whatever order they come.
+//! What is on hand, and which count is the last.
 
-use proptest::prelude::*;
+mod costs;
+mod orders;
 
-use super::*;
+use super::{record::QUANTITY_MAX, *};
 use crate::{
-    feeds::{Scope, Topic, samples::peer, storage::Memory},
+    feeds::{Boot, FeedId, Scope, Topic, samples::peer, storage::Memory},
     fixtures::name,
 };
 
 fn feed(n: usize) -> FeedId {
     let topic = Topic { name: name("stock"), scope: Scope::Store(name("s1")) };
-    FeedId { author: Author::terminal(peer(n)), boot: Boot(n as u64), topic }
+    // Beyond a number they are starts of one terminal.
+    FeedId { author: Author::terminal(peer(n.min(150))), boot: Boot(n as u64), topic }
 }
 
-/// A terminal's read model, whose feed numbers are the authors'.
+/// A terminal's read model.
 #[derive(Default)]
 struct Model {
     storage: Memory,
-}
-
-fn of(number: FeedNo) -> FeedId {
-    feed(number.number() as usize)
+    /// HQ has ended these authors, with the last of their entries that counts.
+    ends: BTreeMap<Author, u64>,
 }
 
 impl Model {
     fn apply(&mut self, author: usize, seq: u64, record: &Record) {
-        let number = FeedNo::of(u32::try_from(author).unwrap());
         let entry = EntryId { feed: feed(author), seq };
-        apply(&mut self.storage, &name("s1"), number, &entry, record, of);
+        let ends = self.ends.clone();
+        apply(&mut self.storage, &name("s1"), &entry, record, &|at| is_ended(&ends, at));
     }
 
+    /// As the one whose feed is the hundredth would post it; it is no entry yet.
     fn count(&self, value: i64) -> Record {
-        let count = count_now(&self.storage, &name("s1"), "milk".to_owned(), value, of);
-        Record { count: Some(count), ..Record::default() }
+        let [count] = <[Count; 1]>::try_from(self.parts(value, at(100, 1), SEEN_MAX)).unwrap();
+        counted(count)
+    }
+
+    fn parts(&self, value: i64, next: At, most: usize) -> Vec<Count> {
+        count_now(&self.storage, &name("s1"), ("milk", value), next, most).unwrap()
+    }
+
+    /// HQ ends the author after `last`, having written down `gone` behind that.
+    fn end(&mut self, author: usize, last: u64, gone: &[(u64, Record)]) {
+        self.ends.insert(feed(author).author, last);
+        let ends = self.ends.clone();
+        let (store, mut back) = (name("s1"), TakenBack::default());
+        for (seq, record) in gone {
+            back.entry(&mut self.storage, &store, at(author, *seq), record);
+        }
+        back.settle(&mut self.storage, &store, &|at| is_ended(&ends, at));
+        wake(&mut self.storage, feed(author).author, &|_, at| is_ended(&ends, at));
     }
 
     fn on_hand(&self) -> Option<OnHand> {
@@ -42,6 +59,23 @@ impl Model {
     fn quantity(&self) -> i64 {
         self.on_hand().expect("it moved").quantity
     }
+}
+
+fn is_ended(ends: &BTreeMap<Author, u64>, at: &At) -> bool {
+    ends.get(&at.author).is_some_and(|last| *last < at.seq)
+}
+
+fn at(author: usize, seq: u64) -> At {
+    let FeedId { author, boot, .. } = feed(author);
+    At { author, boot, seq }
+}
+
+fn counted(count: Count) -> Record {
+    Record { count: Some(count), ..Record::default() }
+}
+
+fn lists(value: i64, base: Option<At>, seen: Vec<At>) -> Record {
+    counted(Count { item: "milk".to_owned(), value, base, seen, part: false })
 }
 
 fn moved(by: i64) -> Record {
@@ -114,25 +148,71 @@ fn what_is_taken_back_is_as_if_it_had_never_been() {
     let count = here.count(40);
     here.apply(1, 1, &count);
     here.apply(0, 2, &moved(-5));
-    let (store, number) = (name("s1"), FeedNo::of(0));
-    take_back(&mut here.storage, &store, number, 2, &moved(-5), of);
+    here.end(0, 1, &[(2, moved(-5))]);
     assert_eq!(here.quantity(), 40);
-    take_back(&mut here.storage, &store, FeedNo::of(1), 1, &count, of);
+    here.end(1, 0, &[(1, count)]);
     assert_eq!(here.quantity(), -2);
 }
 
 #[test]
 fn counts_in_a_ring_end() {
-    let at = |n, seq| At { author: feed(n).author, boot: feed(n).boot, seq };
-    let count = |base| Record {
-        count: Some(Count { item: "milk".to_owned(), value: 1, base: Some(base), seen: vec![] }),
-        ..Record::default()
-    };
     let mut here = Model::default();
-    here.apply(0, 1, &count(at(1, 1)));
-    here.apply(1, 1, &count(at(0, 1)));
+    here.apply(0, 1, &lists(1, Some(at(1, 1)), vec![]));
+    here.apply(1, 1, &lists(1, Some(at(0, 1)), vec![]));
     here.apply(2, 1, &moved(-4));
     assert_eq!(here.quantity(), -4);
+}
+
+#[test]
+fn a_count_waits_for_all_that_it_has_seen() {
+    let (mut there, mut here) = (Model::default(), Model::default());
+    there.apply(0, 1, &moved(-2));
+    there.apply(1, 1, &moved(-3));
+    let count = there.count(40);
+    here.apply(2, 1, &count);
+    here.apply(0, 1, &moved(-2));
+    assert_eq!(here.quantity(), -2, "a sale that it has seen is not here");
+    here.apply(1, 1, &moved(-3));
+    assert_eq!(here.quantity(), 40);
+}
+
+#[test]
+fn a_count_that_lists_what_nobody_wrote_hides_nothing_that_comes() {
+    for beyond in [2, 1_000_000, u64::MAX] {
+        let mut here = Model::default();
+        here.apply(0, 1, &moved(-2));
+        here.apply(1, 1, &lists(40, None, vec![at(0, beyond)]));
+        here.apply(1, 2, &lists(50, None, vec![at(0, 1), at(3, beyond)]));
+        here.apply(1, 3, &lists(60, None, vec![at(1, beyond.max(4))]));
+        assert_eq!(here.quantity(), -2, "{beyond}: none of them stands");
+        // Who counts then builds on none of them.
+        let count = here.count(30);
+        here.apply(2, 1, &count);
+        assert_eq!(here.quantity(), 30);
+        let twice = Record { movements: vec![moved(-1).movements[0].clone(); 2], count: None };
+        here.apply(0, if beyond == 2 { 3 } else { 2 }, &twice);
+        assert_eq!(here.quantity(), 28);
+    }
+}
+
+#[test]
+fn what_will_not_come_any_more_is_not_waited_for() {
+    let (mut there, mut here) = (Model::default(), Model::default());
+    there.apply(0, 1, &moved(-2));
+    there.apply(0, 2, &moved(-3));
+    let count = there.count(40);
+    there.apply(1, 1, &count);
+    there.end(0, 1, &[(2, moved(-3))]);
+    here.apply(0, 1, &moved(-2));
+    here.apply(1, 1, &count);
+    assert_eq!(here.quantity(), -2);
+    here.end(0, 1, &[]);
+    assert_eq!((there.quantity(), here.quantity()), (40, 40));
+    let mut late = Model::default();
+    late.end(0, 1, &[]);
+    late.apply(1, 1, &count);
+    late.apply(0, 1, &moved(-2));
+    assert_eq!(late.quantity(), 40);
 }
 
 #[test]
@@ -147,61 +227,6 @@ fn a_record_is_movements_or_a_count_within_limits() {
     record.movements[0].item = "x".repeat(ITEM_MAX + 1);
     assert_eq!(record.check(), Err(RecordError::Item(ITEM_MAX + 1)));
     assert!(Record::decode(b"\xff").is_err());
-}
-
-/// What one of three terminals does, and which others hear of it at once.
-#[derive(Clone, Debug)]
-enum Deed {
-    Move(usize, i64),
-    Count(usize, i64),
-    /// The second hears of the first's next entry.
-    Hear(usize, usize),
-}
-
-fn deed() -> impl Strategy<Value = Deed> {
-    prop_oneof![
-        (0_usize..3, -5_i64..5).prop_map(|(at, by)| Deed::Move(at, by)),
-        (0_usize..3, 0_i64..50).prop_map(|(at, value)| Deed::Count(at, value)),
-        (0_usize..3, 0_usize..3).prop_map(|(from, to)| Deed::Hear(from, to)),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn whoever_has_heard_the_same_has_the_same_on_hand(
-        deeds in prop::collection::vec(deed(), 1..40),
-    ) {
-        let mut models: [Model; 3] = Default::default();
-        let mut written: [Vec<Record>; 3] = Default::default();
-        let mut heard = [[0_usize; 3]; 3];
-        for deed in deeds {
-            let record = match deed {
-                Deed::Move(at, by) => Some((at, moved(by))),
-                Deed::Count(at, value) => Some((at, models[at].count(value))),
-                Deed::Hear(from, to) => {
-                    let next = heard[to][from];
-                    if from != to && next < written[from].len() {
-                        models[to].apply(from, next as u64 + 1, &written[from][next]);
-                        heard[to][from] += 1;
-                    }
-                    None
-                }
-            };
-            if let Some((at, record)) = record {
-                written[at].push(record.clone());
-                models[at].apply(at, written[at].len() as u64, &record);
-                heard[at][at] = written[at].len();
-            }
-        }
-        for to in 0..3 {
-            for from in 0..3 {
-                let records = (1..).zip(&written[from]).skip(heard[to][from]);
-                for (seq, record) in records {
-                    models[to].apply(from, seq, record);
-                }
-            }
-        }
-        prop_assert_eq!(models[0].on_hand(), models[1].on_hand());
-        prop_assert_eq!(models[0].on_hand(), models[2].on_hand());
-    }
+    let twice = lists(1, None, vec![at(1, 1), at(1, 2)]);
+    assert_eq!(twice.check(), Err(RecordError::Order));
 }

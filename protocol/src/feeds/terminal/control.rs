@@ -6,8 +6,8 @@ use super::{Event, FromFeeds, Output, TerminalFeeds};
 use crate::{
     Instant,
     feeds::{
-        Author, Boot, Clones, Control, End, Ended, Header, Storage, Wanted, WantedRelease,
-        control::COPIES_MAX, ended::take_back,
+        Author, Boot, Clones, Control, Ended, Header, Storage, Wanted, WantedRelease,
+        control::COPIES_MAX, ended,
     },
     wire::{self, feeds::Cloned},
 };
@@ -35,7 +35,12 @@ impl TerminalFeeds {
             self.ledger.add_schema(schema);
         }
         if let Some(end) = control.end {
-            self.end(storage, end, outputs);
+            let (store, author) = (self.roles.store.clone(), end.author);
+            ended::end(&mut self.ledger, storage, end, |_| Some(store.clone()));
+            if author == Author::terminal(self.roles.me) {
+                let ended = Ended::of(&self.ledger.ends(author));
+                outputs.push(Output::Tell(FromFeeds::Ended(ended)));
+            }
         }
         self.raise_generation(generation, outputs);
         if generation < self.ledger.generation() {
@@ -61,21 +66,6 @@ impl TerminalFeeds {
             } else {
                 FromFeeds::KeepOut(peer)
             }));
-        }
-    }
-
-    /// What an author wrote beyond its end no longer counts.
-    fn end(&mut self, storage: &mut dyn Storage, end: End, outputs: &mut Vec<Output>) {
-        let author = end.author;
-        let feeds: Vec<_> = self.ledger.of(end.author).map(|(number, _)| number).collect();
-        let before = self.ledger.ends(end.author);
-        self.ledger.add_end(end);
-        for number in feeds {
-            take_back(&self.ledger, storage, number, &before, &self.roles.store);
-        }
-        if author == Author::terminal(self.roles.me) {
-            let ended = Ended::of(&self.ledger.ends(author));
-            outputs.push(Output::Tell(FromFeeds::Ended(ended)));
         }
     }
 

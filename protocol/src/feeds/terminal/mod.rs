@@ -54,6 +54,10 @@ pub const TABLES: &[&str] = &[
     stock::ITEMS,
     stock::MOVEMENTS,
     stock::COUNTS,
+    stock::WAITING,
+    stock::MENTIONED,
+    stock::UNSEEN,
+    stock::SEEN,
     post::KEYS,
     post::POSTED,
 ];

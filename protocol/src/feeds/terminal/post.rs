@@ -10,11 +10,12 @@ use super::{AckLevel, Body, KEY_MAX, Output, Post, PostError, Posted, RoomFor, T
 use crate::{
     Instant,
     feeds::{
-        Author, EntryId, Header, PayloadHash, STOCK, Scope, ScopeKind, Storage, Topic, TopicRule,
-        Writers,
+        Author, EntryId, FeedId, Header, PayloadHash, STOCK, Scope, ScopeKind, Storage, Topic,
+        TopicRule, Writers,
+        ended::is_ended,
         entry::Proven,
         ledger::{FeedNo, Taken},
-        stock::{self, Movement, Record},
+        stock::{self, At, Movement, Record},
         storage::{put, row},
     },
     terminal::Source,
@@ -26,6 +27,9 @@ pub(super) const KEYS: &str = "keys.1";
 pub(super) const POSTED: &str = "posted.1";
 /// Posts that wait for a neighbour or for HQ; more are answered with what they have.
 const WAITING_MAX: usize = 4096;
+/// A count without what it lists, and one place that it lists: an item, a key and numbers, encoded.
+const COUNT_BYTES_MAX: usize = 256;
+const AT_BYTES_MAX: usize = 56;
 
 #[derive(Clone, Debug, Encode, Decode)]
 #[cbor(map)]
@@ -99,38 +103,58 @@ impl TerminalFeeds {
         let topic = Topic { name: rule.name.clone(), scope };
         let (max, schema) =
             (rule.bytes_max, self.ledger.schema().map_or(0, |schema| schema.version));
-        let payload = self.payload(storage, &post.topic, &post.body)?;
-        let found = payload.len();
-        let length = u32::try_from(found).ok().filter(|length| *length <= max);
-        let length = length.ok_or(PostError::TooLarge { found, max })?;
+        // All of it or nothing: a part that stands alone is of no use.
+        let payloads = self.payloads(storage, &topic, &post.body, max)?;
+        if let Some(long) = payloads.iter().find(|payload| payload.len() > max as usize) {
+            return Err(PostError::TooLarge { found: long.len(), max });
+        }
+        let author = Author::terminal(self.roles.me);
+        let (seq, ..) = self.ledger.next(author, self.roles.boot, &topic);
+        let feed = FeedId { author, boot: self.roles.boot, topic: topic.clone() };
+        if !self.ledger.counts(&EntryId { feed, seq }) {
+            return Err(PostError::Ended(topic.name));
+        }
+        if self.ledger.is_forked(&author) {
+            return Err(PostError::Forked);
+        }
+        let mut last = None;
+        for payload in payloads {
+            last = Some(self.write(now, storage, &topic, schema, payload)?);
+        }
+        let (feed, seq) = last.expect("there is one payload at least");
+        put(storage, KEYS, key.as_bytes(), &Known { feed: feed.number(), seq, body });
+        storage.put(POSTED, &feed.entry(seq), key.as_bytes());
+        Ok((feed, seq))
+    }
+
+    /// One entry more of this boot's feed.
+    fn write(
+        &mut self,
+        now: Instant,
+        storage: &mut dyn Storage,
+        topic: &Topic,
+        schema: u32,
+        payload: Vec<u8>,
+    ) -> Result<(FeedNo, u64), PostError> {
         let (author, boot) = (Author::terminal(self.roles.me), self.roles.boot);
-        let (seq, previous, after) = self.ledger.next(author, boot, &topic);
+        let (seq, previous, after) = self.ledger.next(author, boot, topic);
         let header = Header {
             author,
             boot,
-            topic,
+            topic: topic.clone(),
             seq,
             previous,
             certificate: self.certificate,
             schema,
             payload: PayloadHash::of(&payload),
-            length,
+            length: u32::try_from(payload.len()).expect("at most what the topic allows"),
             after,
         };
-        let id = EntryId { feed: header.feed(), seq };
-        if !self.ledger.counts(&id) {
-            return Err(PostError::Ended(post.topic.clone()));
-        }
-        if self.ledger.is_forked(&author) {
-            return Err(PostError::Forked);
-        }
         let sign = |header| storemesh_keys::Authored::sign(&self.key, header);
         let entry = Proven::sign(sign, header, payload);
         let taken = self.ledger.append(storage, entry);
         let taken = taken.map_err(|why| PostError::Body(why.to_string()))?;
         let (feed, seq) = (taken.feed, taken.seq);
-        put(storage, KEYS, key.as_bytes(), &Known { feed: feed.number(), seq, body });
-        storage.put(POSTED, &feed.entry(seq), key.as_bytes());
         self.taken(now, storage, None, taken, &mut Vec::new());
         Ok((feed, seq))
     }
@@ -148,19 +172,21 @@ impl TerminalFeeds {
         }
     }
 
-    fn payload(
+    /// Of one entry, or of several: what an item's count has seen may be too long for one.
+    fn payloads(
         &self,
         storage: &dyn Storage,
-        topic: &Name,
+        topic: &Topic,
         body: &Body,
-    ) -> Result<Vec<u8>, PostError> {
-        let record = match body {
-            Body::Event(_) if topic.as_str() == STOCK => {
+        max: u32,
+    ) -> Result<Vec<Vec<u8>>, PostError> {
+        let records = match body {
+            Body::Event(_) if topic.name.as_str() == STOCK => {
                 let why = "the stock topic takes movements or a count".to_owned();
                 return Err(PostError::Body(why));
             }
-            Body::Event(bytes) => return Ok(bytes.clone()),
-            Body::Moved(_) | Body::Counted { .. } if topic.as_str() != STOCK => {
+            Body::Event(bytes) => return Ok(vec![bytes.clone()]),
+            Body::Moved(_) | Body::Counted { .. } if topic.name.as_str() != STOCK => {
                 let why = format!("movements and counts are posted to topic {STOCK}");
                 return Err(PostError::Body(why));
             }
@@ -169,17 +195,23 @@ impl TerminalFeeds {
                     item: item.clone(),
                     quantity: *quantity,
                 };
-                Record { movements: moved.iter().map(movement).collect(), count: None }
+                vec![Record { movements: moved.iter().map(movement).collect(), count: None }]
             }
             Body::Counted { item, value } => {
-                let (store, feed) =
-                    (&self.roles.store, |number| self.ledger.feed(number).id.clone());
-                let count = stock::count_now(storage, store, item.clone(), *value, feed);
-                Record { movements: Vec::new(), count: Some(count) }
+                let (author, boot) = (Author::terminal(self.roles.me), self.roles.boot);
+                let (seq, ..) = self.ledger.next(author, boot, topic);
+                let (store, next) = (&self.roles.store, At { author, boot, seq });
+                let room = (max as usize).saturating_sub(COUNT_BYTES_MAX) / AT_BYTES_MAX;
+                let counts = stock::count_now(storage, store, (item, *value), next, room);
+                let counts = counts.map_err(|why| PostError::Body(why.to_string()))?;
+                let record = |count| Record { movements: Vec::new(), count: Some(count) };
+                counts.into_iter().map(record).collect()
             }
         };
-        record.check().map_err(|why| PostError::Body(why.to_string()))?;
-        Ok(wire::encode(&record))
+        for record in &records {
+            record.check().map_err(|why| PostError::Body(why.to_string()))?;
+        }
+        Ok(records.iter().map(wire::encode).collect())
     }
 
     /// An entry is here that was not before: whoever should know is told, and what it says is done.
@@ -202,8 +234,9 @@ impl TerminalFeeds {
             self.control(now, storage, entry.header(), payload, outputs);
         } else if super::roles::is_stock(&id) {
             let record = Record::decode(payload).expect("one that does not read does not count");
-            let of = |number| self.ledger.feed(number).id.clone();
-            stock::apply(storage, &self.roles.store, feed, &EntryId { feed: id, seq }, &record, of);
+            let store = &self.roles.store;
+            let ended = |at: &At| is_ended(&self.ledger, store, at);
+            stock::apply(storage, store, &EntryId { feed: id, seq }, &record, &ended);
         }
     }
 

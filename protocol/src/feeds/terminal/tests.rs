@@ -1,5 +1,6 @@
 //! Some terminals of a store on one table: what one says, another hears.
 
+mod counts;
 mod strangers;
 
 use std::{collections::BTreeMap, time::Duration};

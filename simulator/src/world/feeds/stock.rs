@@ -58,7 +58,9 @@ impl Reckoning {
         let had_seen = |seen: &BTreeSet<At>, at: &At| {
             seen.iter().any(|s| (s.author, s.boot) == (at.author, at.boot) && at.seq <= s.seq)
         };
-        // Of the counts that no other has seen, the highest.
+        // Of the counts that no other has seen, the highest. A part is no count.
+        let counts: BTreeMap<At, BTreeSet<At>> =
+            counts.into_iter().filter(|(at, _)| !self.counts[at].part).collect();
         let last = counts
             .keys()
             .rev()

@@ -141,7 +141,13 @@ pub(super) fn controls() -> Vec<Control> {
 pub(super) fn records() -> Vec<Record> {
     let movement = |item: &str, quantity| Movement { item: item.to_owned(), quantity };
     let at = At { author: Author::terminal(peer(HOSTILE)), boot: Boot(0xb007_0004), seq: 1 };
-    let count = |base| Count { item: "milk".to_owned(), value: 40_000, base, seen: vec![at] };
+    let count = |base| Count {
+        item: "milk".to_owned(),
+        value: 40_000,
+        base,
+        seen: vec![at],
+        part: base.is_none(),
+    };
     vec![
         Record { movements: vec![movement("milk", -2000), movement("bread", 1)], count: None },
         Record { movements: Vec::new(), count: Some(count(None)) },
