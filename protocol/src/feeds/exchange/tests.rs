@@ -296,7 +296,7 @@ fn lists_longer_than_their_limits_are_refused() {
     let batch = Some(Batch { entries, ..Batch::default() });
     let bytes = FeedFrame { batch, ..FeedFrame::default() }.write(Over::Lan);
     let why = FeedFrame::read(&bytes).unwrap_err();
-    assert!(why.contains("513 entries in one frame, at most 512"), "{why}");
+    assert!(why.contains("a list of more than 512"), "{why}");
     assert!(FeedFrame::read(&wire::encode(&FeedFrame::default())).is_ok());
 }
 
