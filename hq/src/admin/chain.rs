@@ -221,7 +221,6 @@ fn not_said(why: &AppendError) -> Problem {
         AppendError::TooLarge { .. } => (unprocessable, "too-large", "Too large an order"),
         AppendError::Settings(_) => (unprocessable, "bad-settings", "Not a setting"),
         AppendError::Nothing(..) => (StatusCode::CONFLICT, "nothing-held", "Nothing is held"),
-        AppendError::TooManyFeeds { .. } => (unprocessable, "too-many-feeds", "Too many feeds"),
         AppendError::NotCloned(_) => (StatusCode::CONFLICT, "not-cloned", "Not a clone"),
     };
     Problem::new(status, slug, title, why.to_string())

@@ -8,13 +8,14 @@ use minicbor::{Decode, Encode};
 use storemesh_keys::{Name, Timestamp};
 
 use super::{
-    entry::{Author, Boot, Topic},
+    entry::{Author, Boot, FeedId, Topic},
     schema::Schema,
 };
 use crate::content::ReleaseHead;
 
-/// Feeds that one [`End`] may list: what an author wrote in as many starts.
-pub const END_FEEDS_MAX: usize = 512;
+/// Feeds that one [`End`] lists, so that it fits into an entry however long their names are; of an author with
+/// more there are several.
+pub const END_FEEDS_MAX: usize = 256;
 /// As many neighbours as a store could have.
 pub const COPIES_MAX: u32 = 16;
 
@@ -100,6 +101,12 @@ pub struct End {
     /// The last entry that counts of each feed; a feed that is not here does not count.
     #[n(2)]
     pub last: Vec<LastCounted>,
+    /// It is about the feeds after this one, in their order; about the first ones too where there is none.
+    #[n(3)]
+    pub after: Option<FeedId>,
+    /// And up to this one; about all that come where there is none.
+    #[n(4)]
+    pub upto: Option<FeedId>,
 }
 
 #[derive(Clone, Debug, Encode, Decode, PartialEq, Eq)]
@@ -128,12 +135,43 @@ pub struct Clones {
 }
 
 impl End {
+    /// Ends the author after these entries, in the order of its feeds; none where there are none.
+    pub(super) fn all(author: Author, topic: Option<&Name>, last: &[LastCounted]) -> Vec<Self> {
+        let mut after = None;
+        let mut ends = Vec::new();
+        let mut parts = last.chunks(END_FEEDS_MAX).peekable();
+        while let Some(part) = parts.next() {
+            let upto = parts.peek().and(part.last()).map(|last| last.feed(author));
+            let end = Self {
+                author,
+                topic: topic.cloned(),
+                last: part.to_vec(),
+                after: std::mem::replace(&mut after, upto.clone()),
+                upto,
+            };
+            ends.push(end);
+        }
+        ends
+    }
+
     /// Whether entry `seq` of that feed still counts.
     pub fn leaves(&self, boot: Boot, topic: &Topic, seq: u64) -> bool {
         if self.topic.as_ref().is_some_and(|ended| *ended != topic.name) {
             return true;
         }
+        if self.after.is_some() || self.upto.is_some() {
+            let feed = Some(FeedId { author: self.author, boot, topic: topic.clone() });
+            if feed <= self.after || (self.upto.is_some() && feed > self.upto) {
+                return true;
+            }
+        }
         let listed = self.last.iter().find(|last| last.boot == boot && last.topic == *topic);
         listed.is_some_and(|last| seq <= last.seq)
+    }
+}
+
+impl LastCounted {
+    fn feed(&self, author: Author) -> FeedId {
+        FeedId { author, boot: self.boot, topic: self.topic.clone() }
     }
 }

@@ -3,7 +3,7 @@
 use storemesh_keys::{Name, PeerId};
 
 use crate::{
-    feeds::{Author, Boot, Control, END_FEEDS_MAX, EntryId, SchemaError, Wanted},
+    feeds::{Author, Boot, Control, EntryId, SchemaError, Wanted},
     hq::LinkId,
 };
 
@@ -75,10 +75,6 @@ pub enum AppendError {
     Settings(String),
     #[error("HQ holds nothing that {0:?} wrote{on}", on = on(.1.as_ref()))]
     Nothing(Author, Option<Name>),
-    #[error(
-        "{author:?} has written {feeds} feeds, and an end names at most {END_FEEDS_MAX}: end one topic at a time"
-    )]
-    TooManyFeeds { author: Author, feeds: usize },
     #[error("no two boots of {0:?} were seen alive at once: there is nothing to settle")]
     NotCloned(Author),
 }

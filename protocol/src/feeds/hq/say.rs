@@ -8,7 +8,7 @@ use super::{
 use crate::{
     Instant,
     feeds::{
-        Ack, Author, Boot, CONTROL, Control, END_FEEDS_MAX, End, EntryId, FeedId, Header,
+        Ack, Author, Boot, CONTROL, Control, End, EntryId, FeedId, Header,
         HeaderHash, LastCounted, PAYLOAD_MAX, PayloadHash, Run, Scope, Storage, Topic, ended,
         entry::Proven, ledger::FeedNo,
     },
@@ -105,14 +105,12 @@ impl HqFeeds {
                 LastCounted { boot, topic, seq: feed.last }
             })
             .collect();
-        if last.is_empty() {
-            return Err(AppendError::Nothing(author, topic));
+        let mut said = Err(AppendError::Nothing(author, topic.clone()));
+        for end in End::all(author, topic.as_ref(), &last) {
+            let control = Control { end: Some(end), ..Control::default() };
+            said = Ok(self.append(storage, control, outputs)?);
         }
-        if last.len() > END_FEEDS_MAX {
-            return Err(AppendError::TooManyFeeds { author, feeds: last.len() });
-        }
-        let end = Some(End { author, topic, last });
-        self.append(storage, Control { end, ..Control::default() }, outputs)
+        said
     }
 
     /// Two entries with one number end their author, at what HQ holds: what it has acknowledged stays.
@@ -126,13 +124,10 @@ impl HqFeeds {
         if author == self.author {
             return;
         }
-        // An author with too many feeds is ended topic by topic; one that HQ holds nothing of has no end.
-        if let Err(AppendError::TooManyFeeds { .. }) = self.end(storage, author, None, outputs) {
-            let topics: std::collections::BTreeSet<_> =
-                self.ledger.of(author).map(|(_, feed)| feed.id.topic.name.clone()).collect();
-            for topic in topics {
-                _ = self.end(storage, author, Some(topic), outputs);
-            }
+        match self.end(storage, author, None, outputs) {
+            // One that HQ holds nothing of has no end: nothing of it counts, and nothing will be taken.
+            Ok(_) | Err(AppendError::Nothing(..)) => {}
+            Err(why) => unreachable!("an end fits into an entry, and is no news to others: {why}"),
         }
     }
 

@@ -370,7 +370,7 @@ fn of_an_author_that_forked_only_what_hq_lets_count_is_taken() {
     let feed = pen.feed();
     let (boot, topic) = (feed.boot, feed.topic.clone());
     let last = vec![crate::feeds::LastCounted { boot, topic, seq: 2 }];
-    desk.ledger.add_end(End { author: feed.author, topic: None, last });
+    desk.ledger.add_end(End { author: feed.author, topic: None, last, after: None, upto: None });
     assert!(desk.take(&two).unwrap().counts);
     assert_eq!(refused(desk.take(&three)), Refused::AuthorForked);
 }
@@ -406,7 +406,8 @@ fn after_its_end_an_author_does_not_count() {
     desk.take(&pen.bytes(b"1")).unwrap();
     let feed = pen.feed();
     let last = |seq| crate::feeds::LastCounted { boot: feed.boot, topic: feed.topic.clone(), seq };
-    let end = End { author: feed.author, topic: None, last: vec![last(1)] };
+    let end =
+        End { author: feed.author, topic: None, last: vec![last(1)], after: None, upto: None };
     desk.ledger.add_end(end);
     assert!(!desk.take(&pen.bytes(b"2")).unwrap().counts);
     assert!(desk.ledger.counts(&EntryId { feed: feed.clone(), seq: 1 }));

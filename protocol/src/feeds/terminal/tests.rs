@@ -192,7 +192,7 @@ fn a_terminal_that_hq_has_ended_refuses_by_topic_and_tells_the_rest_of_itself() 
     let mut table = Table::new(2);
     let end = |topic: Option<&str>| {
         let (author, topic) = (Author::terminal(peer(0)), topic.map(name));
-        Some(End { author, topic, last: Vec::new() })
+        Some(End { author, topic, last: Vec::new(), after: None, upto: None })
     };
     let schema = Control { schema: Some(Schema::first()), ..Control::default() };
     let cash = Control { end: end(Some("cash")), ..Control::default() };

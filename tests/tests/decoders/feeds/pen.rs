@@ -127,12 +127,14 @@ pub(super) fn controls() -> Vec<Control> {
     let last = vec![LastCounted { boot: Boot(7), topic, seq: 3 }];
     let wanted = WantedRelease { release: release("2").0, at: NOW };
     let boots = vec![Boot(7), Boot(8)];
+    let end = |topic, last| End { author, topic, last, after: None, upto: None };
+    let upto = Some(Pen::new(HOSTILE).feed("sales"));
     vec![
         Control { schema: Some(Schema::first()), ..control() },
         Control { settings: Some(Settings::default()), ..control() },
         Control { wanted: Some(wanted), ..control() },
-        Control { end: Some(End { author, topic: Some(name("sales")), last }), ..control() },
-        Control { end: Some(End { author, topic: None, last: Vec::new() }), ..control() },
+        Control { end: Some(end(Some(name("sales")), last)), ..control() },
+        Control { end: Some(End { upto, ..end(None, Vec::new()) }), ..control() },
         Control { clones: Some(Clones { author, boots, settled: false }), ..control() },
         control(),
     ]

@@ -226,6 +226,11 @@ impl Till {
         FeedId { author: Author::terminal(self.key.peer_id()), boot: self.boot, topic }
     }
 
+    /// It was switched off, and on again.
+    pub(super) fn started_as(&self, boot: Boot) -> Self {
+        Self { boot, last: std::collections::BTreeMap::new(), ..self.clone() }
+    }
+
     /// Its next entry.
     pub(super) fn writes(&mut self, topic: &str, payload: &[u8]) -> Vec<u8> {
         let FeedId { author, boot, topic: place } = self.feed(topic);

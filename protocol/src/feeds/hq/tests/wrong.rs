@@ -7,7 +7,9 @@ use super::{
     *,
 };
 use crate::{
-    feeds::{Boot, Entry, EntryId},
+    feeds::{
+        Boot, Control, END_FEEDS_MAX, End, Entry, EntryId, LastCounted, PAYLOAD_MAX, Scope, Topic,
+    },
     wire::{
         self,
         feeds::{Ask, Cloned, FEEDS_MAX, FeedFrame, Fork, Have},
@@ -201,4 +203,40 @@ fn nonsense_ends_the_link_and_nothing_else() {
     let teller = other.clone();
     office.gives(&teller, &teller, &[sale]);
     assert_eq!(numbers(&office).len(), 1);
+}
+
+#[test]
+fn an_author_of_very_many_starts_is_ended_on_all_of_them_and_on_those_to_come() {
+    const STARTS: u64 = 2 * END_FEEDS_MAX as u64 + 1;
+    let mut office = Office::new();
+    let till = Till::new(&office, 1, "s1");
+    office.up(&till);
+    for start in (1..=STARTS).map(|n| Boot(10 * n)) {
+        let mut started = till.started_as(start);
+        let sale = started.writes("sales", b"{}");
+        office.gives(&till, &started, &[sale]);
+    }
+    assert_eq!(numbers(&office).len() as u64, STARTS);
+    office.end(&till, None).unwrap();
+    let ends = ends(&office.disk);
+    assert_eq!(ends.len(), 3);
+    let topic = till.feed("sales").topic;
+    let leaves = |boot, seq| ends.iter().all(|end| end.leaves(Boot(boot), &topic, seq));
+    for boot in (1..=STARTS).map(|n| 10 * n) {
+        assert!(leaves(boot, 1) && !leaves(boot, 2) && !leaves(boot - 5, 1), "boot {boot}");
+    }
+    assert!(!leaves(10 * STARTS + 5, 1));
+}
+
+#[test]
+fn an_end_fits_into_an_entry_however_long_the_names_are() {
+    let long = name(&"x".repeat(Name::MAX_BYTES));
+    let topic = Topic { name: long.clone(), scope: Scope::Store(long.clone()) };
+    let author = Author::terminal(peer(1));
+    let last = |n| LastCounted { boot: Boot(u64::MAX - n), topic: topic.clone(), seq: u64::MAX };
+    let last: Vec<_> = (0..3 * END_FEEDS_MAX as u64).rev().map(last).collect();
+    for end in End::all(author, Some(&long), &last) {
+        let control = Control { end: Some(end), ..Control::default() };
+        assert!(wire::encode(&control).len() <= PAYLOAD_MAX);
+    }
 }
