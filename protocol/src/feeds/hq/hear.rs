@@ -15,7 +15,7 @@ use crate::{
         Ack, Author, Boot, Control, EntryId, FeedId, Header, STOCK, Storage,
         ended::is_ended,
         exchange::Policy as _,
-        ledger::{FeedNo, Gap, Refused, Taken},
+        ledger::{Gap, Refused, Taken},
         stock::{self, At, Record},
     },
     hq::LinkId,

@@ -8,9 +8,8 @@ use super::{
 use crate::{
     Instant,
     feeds::{
-        Ack, Author, Boot, CONTROL, Control, End, EntryId, FeedId, Header,
-        HeaderHash, LastCounted, PAYLOAD_MAX, PayloadHash, Run, Scope, Storage, Topic, ended,
-        entry::Proven, ledger::FeedNo,
+        Ack, Author, Boot, CONTROL, Control, End, EntryId, FeedId, Header, HeaderHash, LastCounted,
+        PAYLOAD_MAX, PayloadHash, Run, Scope, Storage, Topic, ended, entry::Proven, ledger::FeedNo,
     },
     hq::LinkId,
     wire::{self, feeds::Over},

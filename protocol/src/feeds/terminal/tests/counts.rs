@@ -12,7 +12,7 @@ fn a_count_that_one_entry_cannot_hold_is_posted_in_several_and_answered_with_the
     let movement = Movement { item: "milk".to_owned(), quantity: -1_000 };
     let record = Record { movements: vec![movement], count: None };
     let topic = Topic { name: name(STOCK), scope: Scope::Store(name("s1")) };
-    for boot in 0..SEEN_MAX as u64 + 1 {
+    for boot in 0..=SEEN_MAX as u64 {
         let author = Author::terminal(peer(7));
         let feed = FeedId { author, boot: Boot(boot), topic: topic.clone() };
         let id = EntryId { feed, seq: 1 };
