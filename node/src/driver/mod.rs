@@ -9,20 +9,22 @@
 //! other way nobody waits: a neighbour that does not read what it is told loses its connection. A
 //! failed commit ends the thread, and the process with it.
 
+mod inbox;
+mod notices;
+
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
     thread,
     time::SystemTime,
 };
 
 use anyhow::{Context as _, anyhow};
 use storemesh_host::db::Db;
-use storemesh_keys::{PeerId, PublicKey, Timestamp};
+use storemesh_keys::{PeerId, Timestamp};
 use storemesh_protocol::{
     Instant,
     content::ChunkRef,
-    terminal::{Answer, Ask, Event as Notice, FetchError, Input, Output, Source, Status, Terminal},
+    terminal::{FetchError, Input, Output, Source, Terminal},
 };
 use tokio::{
     runtime::Handle,
@@ -33,6 +35,7 @@ use tokio::{
     time::timeout,
 };
 
+pub(crate) use self::inbox::{Event, Inbox, Look, Stopping, inbox};
 use crate::{
     counters::Traffic,
     feeds, mesh,
@@ -42,8 +45,6 @@ use crate::{
 
 /// As many as the contract has.
 const BATCH_MAX: usize = 256;
-/// Four batches: enough that the thread finds work when it comes back from the disk.
-const INBOX: usize = 4 * BATCH_MAX;
 
 /// The way to one neighbour, or to HQ. Dropping it ends the streams behind it.
 #[derive(Debug)]
@@ -59,98 +60,6 @@ pub(crate) struct Neighbour {
     /// Set once it may be served.
     pub(crate) admitted: watch::Sender<bool>,
     pub(crate) traffic: Traffic,
-}
-
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// What needs no more than the composite.
-    Input(Input),
-    /// A control stream to `peer` stands; `session` tells it from former ones.
-    NeighbourUp {
-        peer: PeerId,
-        address: SocketAddr,
-        session: u64,
-        neighbour: Neighbour,
-    },
-    NeighbourFrame {
-        peer: PeerId,
-        session: u64,
-        bytes: Vec<u8>,
-    },
-    NeighbourDown {
-        peer: PeerId,
-        session: u64,
-    },
-    UplinkUp {
-        session: u64,
-        hq: PublicKey,
-        line: Line,
-        /// Set once this terminal speaks to HQ for its store.
-        speaks: watch::Sender<bool>,
-    },
-    UplinkFrame {
-        session: u64,
-        bytes: Vec<u8>,
-    },
-    UplinkDown {
-        session: u64,
-        why: String,
-    },
-    /// The node was asked to stop: what came before is carried out, nothing after.
-    Stop,
-    /// Somebody wants to see how the terminal is.
-    Look(oneshot::Sender<Look>),
-    /// Somebody wants to know why.
-    Why(Ask, oneshot::Sender<Vec<Answer>>),
-}
-
-/// How the terminal is, and what its neighbours' connections have carried.
-#[derive(Debug)]
-pub(crate) struct Look {
-    pub(crate) status: Status,
-    pub(crate) traffic: BTreeMap<PeerId, (u64, u64)>,
-}
-
-/// Where events go in.
-#[derive(Clone, Debug)]
-pub(crate) struct Inbox(mpsc::Sender<Event>);
-
-/// The driver is gone, and so will be the process in a moment.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the node is stopping")]
-pub(crate) struct Stopping;
-
-impl Inbox {
-    pub(crate) async fn send(&self, event: Event) -> Result<(), Stopping> {
-        self.0.send(event).await.map_err(|_| Stopping)
-    }
-
-    pub(crate) async fn input(&self, input: Input) -> Result<(), Stopping> {
-        self.send(Event::Input(input)).await
-    }
-
-    /// From a thread that may wait.
-    pub(crate) fn input_blocking(&self, input: Input) -> Result<(), Stopping> {
-        self.0.blocking_send(Event::Input(input)).map_err(|_| Stopping)
-    }
-
-    pub(crate) async fn look(&self) -> Result<Look, Stopping> {
-        let (tell, told) = oneshot::channel();
-        self.send(Event::Look(tell)).await?;
-        told.await.map_err(|_| Stopping)
-    }
-
-    pub(crate) async fn why(&self, ask: Ask) -> Result<Vec<Answer>, Stopping> {
-        let (tell, told) = oneshot::channel();
-        self.send(Event::Why(ask, tell)).await?;
-        told.await.map_err(|_| Stopping)
-    }
-}
-
-/// The inbox, before anybody takes from it.
-pub(crate) fn inbox() -> (Inbox, mpsc::Receiver<Event>) {
-    let (sender, receiver) = mpsc::channel(INBOX);
-    (Inbox(sender), receiver)
 }
 
 /// What the driver reaches out with.
@@ -390,7 +299,7 @@ impl Driver {
                     tracing::debug!(%peer, why, "a neighbour sent what it should not");
                 }
             },
-            Output::Event(notice) => log(notice),
+            Output::Event(notice) => notices::log(notice),
         }
     }
 
@@ -411,39 +320,6 @@ impl Driver {
     fn now(&self) -> Instant {
         let running = self.started.elapsed().as_micros();
         Instant(u64::try_from(running).unwrap_or(u64::MAX))
-    }
-}
-
-fn log(notice: Notice) {
-    match notice {
-        Notice::Gateway { peer, epoch, me, name } => {
-            let name = name.map_or_else(|| peer.to_string(), |name| name.to_string());
-            tracing::info!(terminal = name, epoch, me, "gateway");
-        }
-        Notice::Wanted { product, version } => tracing::info!(%product, %version, "wanted"),
-        Notice::Complete { product, version, chunks } => {
-            tracing::info!(%product, %version, chunks, "complete");
-        }
-        Notice::Running { product, version, took_ms } => {
-            tracing::info!(%product, %version, took_ms, "running");
-        }
-        Notice::Failed { product, version, why } => {
-            tracing::warn!(%product, %version, why, "cannot install for now");
-        }
-        Notice::NoRoom { product, version, why } => {
-            tracing::warn!(%product, %version, why, "no room for a release");
-        }
-        Notice::Shunned { peer, name, why } => {
-            let name = name.map_or_else(|| peer.to_string(), |name| name.to_string());
-            tracing::warn!(terminal = name, why, "a neighbour sends wrong bytes: look after it");
-        }
-        Notice::ClockOff { by, ahead } => {
-            let way = if ahead { "ahead of" } else { "behind" };
-            let by_s = by.as_secs();
-            tracing::warn!(by_s, "this machine's clock is {way} HQ's time: set it right");
-        }
-        Notice::Unreachable { why } => tracing::info!(why, "HQ is not reached"),
-        Notice::Refused { why } => tracing::warn!(why, "HQ refuses this terminal"),
     }
 }
 
