@@ -153,7 +153,7 @@ fn an_hq_restored_from_a_backup_gets_back_what_it_had_lost() -> Result<()> {
     let lines = arrived(&shop, 2)?;
     assert_eq!((lines.len(), names(&lines)?), (2, sold));
     let refused = shop.chain.hq.run(["journal", "export", "--since", &lost])?;
-    assert!(refused.code == Some(1) && refused.error().contains("restored"), "{refused:?}");
+    assert!(refused.code == Some(4) && refused.error().contains("restored"), "{refused:?}");
     cashier.sell("sales", "after", b"{}", "hq")?;
     Ok(())
 }

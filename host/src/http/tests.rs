@@ -175,7 +175,7 @@ async fn a_query_that_does_not_read_is_refused_by_its_parameters_name() {
     let page: Value = client.get("/v1/page?limit=3").await.unwrap();
     assert_eq!(page, json!(3));
     for (query, says) in
-        [("limit=many", "limit: invalid digit"), ("limt=3", "unknown field `limt`")]
+        [("limit=many", "limit: invalid digit"), ("size=3", "unknown field `size`")]
     {
         let problem = problem(client.get(&format!("/v1/page?{query}")).await);
         assert!(problem.is("bad-request") && problem.detail.contains(says), "{problem:?}");

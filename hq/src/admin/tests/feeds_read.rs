@@ -102,7 +102,7 @@ async fn a_cursor_that_is_not_ours_is_refused() {
         }
     }
     for (query, says) in [
-        ("sinse=1-1", "unknown field `sinse`"),
+        ("after=1-1", "unknown field `after`"),
         ("limit=0", "from 1 to 10000"),
         ("limit=10001", "from 1 to 10000"),
         ("limit=many", "limit: invalid digit"),
