@@ -6,7 +6,8 @@
 //! for anybody or for one terminal. The epoch rises at every change of holder, is saved before the
 //! grant goes out, and never falls, so of two terminals that believe themselves gateway everybody can
 //! tell the older one, and HQ takes reports for the store from the newest alone. Asking twice is
-//! harmless. For stores whose network is split see [`parts`].
+//! harmless. An HQ that was restored from a backup grants each lease anew to the first that asks. For stores
+//! whose network is split see [`parts`].
 //!
 //! A holder that lives and is only slow to answer loses the lease; it hears so at once, and that
 //! costs bandwidth, never correctness.
@@ -131,6 +132,11 @@ impl Leases {
         let Some(held) = self.by_store.get_mut(store) else {
             return self.grant(wall, signer, store, asker);
         };
+        // An HQ that was restored from a backup may have granted it to another since, whom its terminals
+        // still follow: an old word would be no news to them.
+        if held.lease.generation < signer.described().generation {
+            return self.grant(wall, signer, store, asker);
+        }
         if held.lease.holder == asker {
             (held.free, held.promised) = (false, None);
             let granted = Ruling::Granted { to: asker, lease: held.lease.clone(), save: None };

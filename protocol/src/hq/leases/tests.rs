@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    fixtures::{name, peer, signer},
+    fixtures::{name, peer, signer, signer_in},
     gateway::AUXILIARY_BYTES_AFTER,
 };
 
@@ -129,6 +129,21 @@ fn when_a_pinged_holder_hangs_up_nobody_waits() {
     _ = ask(&mut leases, 2, Holder::Connected);
     let told = leases.gone(WALL, &signer(), &name("s1"), peer(1), GivenBack::No);
     assert_eq!(granted(&told).0, peer(2));
+}
+
+#[test]
+fn an_hq_that_was_restored_grants_anew_what_it_may_have_granted_to_another() {
+    let mut leases = leases();
+    _ = ask(&mut leases, 1, Holder::Away);
+    let before = leases.whole(&name("s1")).unwrap().order();
+    let (store, restored) = (name("s1"), signer_in(2));
+    let mut again = |n, holder| leases.ask(NOW, WALL, &restored, &store, peer(n), holder);
+    let rulings = again(2, Holder::Connected);
+    assert_eq!(granted(&rulings).0, peer(2));
+    assert_eq!(held(&rulings[1]), (peer(1), peer(2), None));
+    let Ruling::Granted { lease, save: Some(_), .. } = &rulings[0] else { panic!("{rulings:?}") };
+    assert!(before < lease.order() && lease.generation == 2);
+    ping(&again(1, Holder::Connected));
 }
 
 #[test]
