@@ -288,6 +288,15 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
+    /// `side` has brought an entry that does not follow what is here. It has another one before it, if it is
+    /// honest, and is asked for that too, after a rest.
+    pub(crate) fn unlinked(&mut self, now: Instant, side: S, number: FeedNo, seq: u64) {
+        self.refused(now, side, number, seq, true);
+        if let Some(side) = self.sides.get_mut(&side) {
+            side.doubted.insert(number);
+        }
+    }
+
     /// The feed has more entries than before: those who lack them are told, or given.
     pub(crate) fn grown(&mut self, number: FeedNo, ledger: &Ledger, policy: &impl Policy<S>) {
         let feed = ledger.feed(number);

@@ -105,6 +105,8 @@ impl<S: Copy + Ord> Exchange<S> {
             self.lacking.remove(&number);
         }
         let (_, of, from, upto, long) = best?;
+        let doubted = self.sides.get_mut(&of)?.doubted.remove(&number);
+        let from = if doubted { from.saturating_sub(1).max(1) } else { from };
         self.asked.insert(number, Asked { of, upto, until: now + PATIENCE, long });
         Some((of, Ask { feed: feed.id.clone(), from, upto }))
     }

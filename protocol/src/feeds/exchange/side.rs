@@ -29,6 +29,8 @@ pub(super) struct Side {
     pub(super) tell_at: Instant,
     pub(super) acks: BTreeSet<FeedNo>,
     pub(super) lacks: Vec<FeedId>,
+    /// What it gave of these does not follow what is here.
+    pub(super) doubted: BTreeSet<FeedNo>,
     /// It has been shown these.
     pub(super) vouched: BTreeSet<CertificateHash>,
     /// Not asked for these feeds before.
@@ -50,6 +52,7 @@ impl Side {
             tell_at: now,
             acks: BTreeSet::new(),
             lacks: Vec::new(),
+            doubted: BTreeSet::new(),
             vouched: BTreeSet::new(),
             resting: BTreeMap::new(),
         }

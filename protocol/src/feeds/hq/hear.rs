@@ -225,6 +225,8 @@ impl HqFeeds {
             if why == Refused::Known {
                 // It has it, and so has HQ.
                 exchange.taken(now, link, number, seq);
+            } else if why == Refused::Unlinked {
+                exchange.unlinked(now, link, number, seq);
             } else {
                 let later = matches!(why, Refused::Later { .. });
                 exchange.refused(now, link, number, seq, later || why.is_the_senders_fault());

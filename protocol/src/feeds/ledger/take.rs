@@ -69,6 +69,8 @@ pub(crate) enum Refused {
     Unproven(#[from] EntryError),
     #[error("{0} bytes, at most {ENTRY_MAX}")]
     TooLarge(usize),
+    /// Its author has written another one before it than is here, and its bringer may have that in good
+    /// faith: ask for the one before, too, which shows the fork.
     #[error("it does not follow the entry that it names")]
     Unlinked,
     #[error("it comes without its payload")]
@@ -90,6 +92,7 @@ impl Refused {
             Self::Known
                 | Self::Gap { .. }
                 | Self::Later { .. }
+                | Self::Unlinked
                 | Self::Forked(_)
                 | Self::AuthorForked
         )

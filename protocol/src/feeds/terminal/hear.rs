@@ -161,6 +161,10 @@ impl TerminalFeeds {
             self.exchange.taken(now, from, number, seq);
             return;
         }
+        if *why == Refused::Unlinked {
+            self.exchange.unlinked(now, from, number, seq);
+            return;
+        }
         let later = matches!(why, Refused::Later { .. });
         let full = self.roles.room < RoomFor::All;
         let rest = full || later || why.is_the_senders_fault();

@@ -112,6 +112,32 @@ fn who_writes_one_number_twice_is_ended_at_what_hq_holds() {
 }
 
 #[test]
+fn a_fork_whose_other_branch_an_honest_terminal_brings_is_found() {
+    let mut office = Office::new();
+    let (mut till, other) = (Till::new(&office, 1, "s1"), Till::new(&office, 2, "s1"));
+    let mut twin = till.clone();
+    office.up(&till);
+    office.up(&other);
+    let one = till.writes("sales", b"1");
+    office.gives(&till, &till, &[one]);
+    let branch = [twin.writes("sales", b"one"), twin.writes("sales", b"two")];
+    let have = Have { feed: till.feed("sales"), first: 1, last: 2, keep: false, acked: 0 };
+    let have = FeedFrame { have: Some(vec![have]), ..FeedFrame::default() };
+    office.hears(&other, &have);
+    let asked = |outputs: &[Output]| {
+        asks(outputs, &other).iter().map(|ask| (ask.from, ask.upto)).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&office.later(Duration::from_secs(1))), [(2, 2)]);
+    let outputs = office.gives(&other, &till, &branch[1..]);
+    assert!(rejected(&outputs).is_empty(), "it is not to blame");
+    // It may be, so it rests.
+    assert_eq!(asked(&office.later(Duration::from_secs(5))), []);
+    assert_eq!(asked(&office.later(Duration::from_secs(6))), [(1, 2)]);
+    let outputs = office.gives(&other, &till, &branch);
+    assert_eq!(events(&outputs), [Event::Forked(Author::terminal(till.key.peer_id()))]);
+}
+
+#[test]
 fn a_cloned_terminal_is_named_once_and_waits_for_a_person() {
     let mut office = Office::new();
     let mut till = Till::new(&office, 1, "s1");
