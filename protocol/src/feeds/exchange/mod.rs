@@ -227,6 +227,15 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
+    /// Others say that `side` has the feed so far.
+    pub(crate) fn held_by(&mut self, now: Instant, side: S, number: FeedNo, last: u64) {
+        let Some(holder) = self.sides.get_mut(&side) else { return };
+        let theirs = holder.theirs.entry(number).or_default();
+        theirs.last = last.max(theirs.last);
+        self.lacking.entry(number).or_insert(now);
+        self.look = true;
+    }
+
     pub(crate) fn hear_ask(
         &mut self,
         side: S,
@@ -236,10 +245,11 @@ impl<S: Copy + Ord> Exchange<S> {
         ledger: &Ledger,
     ) {
         let feed = ledger.feed(number);
-        let elsewhere = self.is_longer_elsewhere(number, feed, side);
+        let elsewhere = self.is_longer_elsewhere(number, feed, ledger.generation(), side);
         let Some(asker) = self.sides.get_mut(&side) else { return };
-        let base = feed.acked.is_some_and(|acked| acked.seq + 1 >= feed.first);
         let missing = feed.last < from || feed.gap_at(from).is_some();
+        // What begins late can be given with HQ's word alone.
+        let base = feed.acked.is_some();
         if missing || (from < feed.first && (!base || elsewhere)) {
             asker.lacks.push(feed.id.clone());
             return;
@@ -357,12 +367,22 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// Whether a side, other than this one, has the feed from further back than this machine, and all that
-    /// this machine has.
-    pub(crate) fn is_longer_elsewhere(&self, number: FeedNo, feed: &Feed, except: S) -> bool {
+    /// Whether a side, other than this one, has the feed from further back than this machine, with some
+    /// that HQ lacks, and all that HQ lacks of what this machine has.
+    pub(crate) fn is_longer_elsewhere(
+        &self,
+        number: FeedNo,
+        feed: &Feed,
+        generation: u64,
+        except: S,
+    ) -> bool {
+        let (here, whole) = (feed.acked_in(generation), feed.acked_whole(generation));
         let others = self.sides.iter().filter(|(side, _)| **side != except);
         let mut told = others.filter_map(|(_, side)| side.theirs.get(&number));
-        told.any(|theirs| theirs.first > 0 && theirs.first < feed.first && feed.last <= theirs.last)
+        told.any(|theirs| {
+            let earlier = theirs.first > 0 && theirs.first < feed.first && whole < theirs.last;
+            earlier && (feed.last <= theirs.last || feed.last <= here)
+        })
     }
 
     /// What is here of the feed is gone, to be asked for from further back.

@@ -250,7 +250,7 @@ fn what_somebody_has_from_further_back_is_not_given_from_the_middle() {
     let lacks = frames.iter().find_map(|(side, frame)| frame.lacks.clone().filter(|_| *side == 2));
     assert_eq!(lacks, Some(vec![pen.feed()]));
     let feed = desk.ledger.feed(number).clone();
-    assert!(desk.exchange.is_longer_elsewhere(number, &feed, 9));
+    assert!(desk.exchange.is_longer_elsewhere(number, &feed, 1, 9));
 
     desk.ledger.drop_all(&mut desk.storage, number);
     desk.exchange.dropped(START, number);

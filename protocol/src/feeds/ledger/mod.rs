@@ -42,6 +42,8 @@ use crate::wire::feeds::Fork;
 pub(crate) const FEEDS: &str = "feeds.1";
 pub(crate) const ENTRIES: &str = "entries.1";
 pub(crate) const ACKS: &str = "acks.1";
+/// HQ's older word for what is before the first entry here, where its newest no longer reaches so far.
+pub(crate) const PROOFS: &str = "proofs.1";
 pub(crate) const CERTIFICATES: &str = "certificates.1";
 pub(crate) const ONLINE: &str = "online.1";
 pub(crate) const FORKS: &str = "forks.1";
@@ -196,6 +198,10 @@ impl Ledger {
         &self.feeds[&number]
     }
 
+    pub(crate) fn get(&self, number: FeedNo) -> Option<&Feed> {
+        self.feeds.get(&number)
+    }
+
     pub(crate) fn number(&self, feed: &FeedId) -> Option<FeedNo> {
         self.numbers.get(feed).copied()
     }
@@ -237,7 +243,7 @@ impl Ledger {
 
     /// Nobody has given an entry of it.
     pub(crate) fn is_unbegun(&self, number: FeedNo) -> bool {
-        self.feeds.get(&number).is_some_and(|feed| feed.last == 0)
+        self.get(number).is_some_and(|feed| feed.last == 0)
     }
 
     pub(crate) fn is_forked(&self, author: &Author) -> bool {
@@ -271,6 +277,16 @@ impl Ledger {
         // How old it is in a generation that HQ has lost says nothing.
         if feed.acked.is_some_and(|known| known.generation < ack.generation) {
             feed.marks.clear();
+        }
+        // Who has the end of a feed alone could not give it to anybody without that word.
+        let (begins_late, proves) = (feed.first > 1, |reach: u64| reach + 1 >= feed.first);
+        if begins_late && proves(ack.reach()) {
+            storage.delete(PROOFS, &number.key());
+        } else if begins_late
+            && feed.acked.is_some_and(|known| proves(known.reach()))
+            && let Some(proof) = storage.get(ACKS, &number.key())
+        {
+            storage.put(PROOFS, &number.key(), &proof);
         }
         let behind = ack.behind.map(|run| (run.from, run.upto));
         feed.acked = Some(Acked { generation: ack.generation, seq: ack.seq, at, behind });
@@ -347,7 +363,11 @@ impl Feed {
 impl Acked {
     /// As [`Ack::order`].
     fn order(&self) -> (u64, u64, u64) {
-        (self.generation, self.seq, self.behind.map_or(self.seq, |(_, upto)| upto))
+        (self.generation, self.seq, self.reach())
+    }
+
+    fn reach(&self) -> u64 {
+        self.behind.map_or(self.seq, |(_, upto)| upto)
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use storemesh_keys::{Certificate, HqSigned, OnlineKey, Signed};
 
-use super::{ACKS, Acked, ENTRIES, FeedNo, Gap, Keeps, Ledger};
+use super::{ACKS, Acked, ENTRIES, FeedNo, Gap, Keeps, Ledger, PROOFS};
 use crate::{
     feeds::{
         Ack, CertificateHash, Entry, HeaderHash, Read, Storage,
@@ -67,6 +67,9 @@ impl Ledger {
             .acked
             .filter(|acked| from > 1 && word(acked))
             .and_then(|_| row(storage, ACKS, &number.key()));
+        if given.base.is_none() && from > 1 && from == feed.first {
+            given.base = row(storage, PROOFS, &number.key());
+        }
         given
     }
 
@@ -140,6 +143,7 @@ impl Ledger {
         while self.trim(storage, number, last) == TRIM_MAX {}
         let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");
         (feed.first, feed.last, feed.hash) = (1, 0, None);
+        storage.delete(PROOFS, &number.key());
         self.dirty.insert(number);
     }
 

@@ -1,6 +1,6 @@
 //! What is taken, and all that is not.
 
-use std::time::Duration;
+mod words;
 
 use storemesh_keys::{SecretKey, Signed, Timestamp};
 
@@ -257,78 +257,6 @@ fn two_headers_that_are_no_fork_prove_nothing() {
     for fork in pairs {
         assert_eq!(desk.ledger.hear_fork(&mut desk.storage, &fork), None);
     }
-}
-
-#[test]
-fn hqs_word_stands_in_for_what_was_trimmed() {
-    let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "sales"));
-    let (_, two) = (pen.write(b"1"), pen.write(b"2"));
-    let three = pen.bytes(b"3");
-    let of = |seq, hash| BTreeMap::from([(pen.feed(), ack(&pen.feed(), seq, hash))]);
-    let wrong = of(2, HeaderHash([3; 32]));
-    assert!(matches!(refused(desk.take_from(&three, &wrong)), Refused::Gap { .. }));
-    let taken = desk.take_from(&three, &of(2, two.hash())).unwrap();
-    let feed = desk.ledger.feed(taken.feed);
-    assert_eq!((feed.first, feed.last), (3, 3));
-}
-
-#[test]
-fn what_hq_said_before_it_was_restored_removes_nothing() {
-    let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "sales"));
-    desk.take(&pen.bytes(b"1")).unwrap();
-    let two = pen.write(b"2");
-    let three = pen.bytes(b"3");
-    desk.ledger.raise_generation(2);
-    let former = BTreeMap::from([(pen.feed(), ack(&pen.feed(), 2, two.hash()))]);
-    assert!(matches!(refused(desk.take_from(&three, &former)), Refused::Gap { .. }));
-    // HQ itself goes on behind the gap: nobody has what it lost.
-    let mut hq = Desk::keeping(Keeps::All);
-    hq.ledger.raise_generation(2);
-    assert_eq!(hq.take_from(&three, &former).unwrap().seq, 3);
-}
-
-#[test]
-fn an_acknowledgement_counts_when_it_is_newer_and_of_what_is_here() {
-    let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "sales"));
-    let (one, two) = (pen.write(b"1"), pen.write(b"2"));
-    for entry in [&one, &two] {
-        desk.take(&wire::encode(&entry.to_entry())).unwrap();
-    }
-    let heard = |desk: &mut Desk, seq, hash| {
-        desk.ledger.acked(&mut desk.storage, &ack(&pen.feed(), seq, hash)).is_some()
-    };
-    assert!(!heard(&mut desk, 2, one.hash()), "HQ has another second entry");
-    assert!(heard(&mut desk, 2, two.hash()));
-    assert!(!heard(&mut desk, 1, one.hash()), "it is older");
-    desk.ledger.flush(&mut desk.storage);
-    desk.restart();
-    let number = desk.ledger.number(&pen.feed()).unwrap();
-    assert_eq!(desk.ledger.feed(number).acked_in(1), 2);
-    assert_eq!(desk.ledger.feed(number).acked_in(2), 0);
-}
-
-#[test]
-fn how_old_an_entry_was_in_a_lost_generation_says_nothing() {
-    let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "sales"));
-    let entry = pen.write(b"1");
-    let number = desk.take(&wire::encode(&entry.to_entry())).unwrap().feed;
-    let days = |days: u64| Timestamp(1).plus(Duration::from_hours(24 * days));
-    let old = ack(&pen.feed(), 1, entry.hash());
-    assert_eq!(desk.ledger.acked(&mut desk.storage, &old), Some(number));
-    let retention = Duration::from_hours(14 * 24);
-    assert_eq!(desk.ledger.aged(1, days(13), retention), []);
-    assert_eq!(desk.ledger.aged(1, days(15), retention), [(number, 1)]);
-
-    // HQ was restored, and has it since today.
-    let signer = signer_in(2);
-    let chain = signer.described().chain;
-    let (feed, hash, at) = (pen.feed(), entry.hash(), days(15));
-    let new = signer.sign(&Ack { chain, generation: 2, feed, seq: 1, hash, at, behind: None });
-    desk.ledger.raise_generation(2);
-    assert_eq!(desk.ledger.aged(2, days(16), retention), [], "HQ has not got it yet");
-    assert_eq!(desk.ledger.acked(&mut desk.storage, &new), Some(number));
-    assert_eq!(desk.ledger.aged(2, days(28), retention), []);
-    assert_eq!(desk.ledger.aged(2, days(30), retention), [(number, 1)]);
 }
 
 #[test]

@@ -31,7 +31,7 @@ use self::{post::Waiting, roles::Roles, trim::TRIM_EVERY};
 use super::{
     Author, Boot, CertificateHash, Settings, Storage,
     exchange::Exchange,
-    ledger::{self, Keeps, Ledger},
+    ledger::{self, FeedNo, Keeps, Ledger},
     stock,
 };
 use crate::{
@@ -48,6 +48,7 @@ pub const TABLES: &[&str] = &[
     ledger::FEEDS,
     ledger::ENTRIES,
     ledger::ACKS,
+    ledger::PROOFS,
     ledger::CERTIFICATES,
     ledger::ONLINE,
     ledger::FORKS,
@@ -131,6 +132,8 @@ pub struct TerminalFeeds {
     waiting: Vec<Waiting>,
     /// As the other composite says it, and when it did.
     hq_time: Option<(Timestamp, Instant)>,
+    /// The generation in which HQ says that it speaks, on the line.
+    hq_speaks: Option<u64>,
     /// The newest time that HQ has signed in a feed.
     hq_signed: Option<Timestamp>,
     /// The boots in which each neighbour was here, in their order.
@@ -139,8 +142,8 @@ pub struct TerminalFeeds {
     trim_at: Instant,
     /// What is wanted or owed has changed in this batch.
     rethink: bool,
-    /// Somebody may have more of a feed than was taken here.
-    look_back: bool,
+    /// Of these somebody may have more than was taken here.
+    look_back: BTreeSet<FeedNo>,
 }
 
 impl TerminalFeeds {
@@ -171,12 +174,13 @@ impl TerminalFeeds {
             settings,
             waiting: Vec::new(),
             hq_time: None,
+            hq_speaks: None,
             hq_signed: None,
             boots: BTreeMap::new(),
             evidence: Evidence::default(),
             trim_at: now + TRIM_EVERY,
             rethink: false,
-            look_back: false,
+            look_back: BTreeSet::new(),
         };
         feeds.ledger.vouch(storage, &setup.certificate);
         let mut outputs = Vec::new();
@@ -214,13 +218,11 @@ impl TerminalFeeds {
         }
         self.exchange.forget_orphans(&mut self.ledger);
         self.trim(now, storage);
-        if std::mem::take(&mut self.look_back) {
-            self.take_anew(now, storage);
-        }
         if std::mem::take(&mut self.rethink) {
             self.exchange.rethink(now, &self.ledger, &self.roles);
-            self.look_back = true;
+            self.look_back = self.ledger.feeds().map(|(number, _)| number).collect();
         }
+        self.take_anew(now, storage);
         self.ledger.flush(storage);
         self.show_evidence(&mut outputs);
         for (to, frame) in self.exchange.settle(now, storage, &self.ledger, &self.roles) {
@@ -294,6 +296,9 @@ impl TerminalFeeds {
         if let Source::Neighbour(peer) = side {
             self.roles.neighbours.remove(&peer);
         }
+        if side == Source::Hq {
+            self.hq_speaks = None;
+        }
         self.exchange.down(side);
         self.rethink = true;
     }
@@ -301,6 +306,7 @@ impl TerminalFeeds {
     /// An HQ that was restored wants what it had acknowledged before, and a gateway takes journals from there on
     /// only. Where somebody has one from further back, and all of it, it is taken again from that one.
     fn take_anew(&mut self, now: Instant, storage: &mut dyn Storage) {
+        let look_back = std::mem::take(&mut self.look_back);
         let generation = self.ledger.generation();
         let full = self.roles.room < RoomFor::All;
         if generation <= 1 || full || self.roles.gateway != Some(self.roles.me) {
@@ -312,13 +318,15 @@ impl TerminalFeeds {
                 && !roles::is_control(&feed.id)
                 && feed.acked_whole(generation) + 1 < feed.first
         };
-        let short = self.ledger.feeds().filter(|(number, feed)| {
-            short(feed) && self.exchange.is_longer_elsewhere(*number, feed, Source::Hq)
-        });
-        let short: Vec<_> = short.map(|(number, _)| number).collect();
-        for number in short {
-            self.ledger.drop_all(storage, number);
-            self.exchange.dropped(now, number);
+        for number in look_back {
+            // What only a side that is gone told of is forgotten.
+            let Some(feed) = self.ledger.get(number) else { continue };
+            let elsewhere =
+                || self.exchange.is_longer_elsewhere(number, feed, generation, Source::Hq);
+            if short(feed) && elsewhere() {
+                self.ledger.drop_all(storage, number);
+                self.exchange.dropped(now, number);
+            }
         }
     }
 

@@ -65,6 +65,11 @@ impl Roles {
         self.room == RoomFor::All || is_control(feed)
     }
 
+    /// This terminal wrote it in a former boot, and has some of it: what it has stays.
+    pub(super) fn goes_on(&self, feed: &Feed) -> bool {
+        self.is_own(&feed.id) && !self.is_being_written(&feed.id) && feed.first <= feed.last
+    }
+
     fn is_own(&self, feed: &FeedId) -> bool {
         feed.author == Author::terminal(self.me)
     }
@@ -150,12 +155,16 @@ impl Policy<Source> for Roles {
             };
         }
         // What HQ has acknowledged need not be brought to it; but a terminal whose disk was put back goes
-        // on from where it is, since it would drop what it still has of its own.
-        let goes_on = self.is_own(&feed.id) && feed.first <= feed.last;
+        // on from where it is, since it would drop what it still has of its own. What nobody near has
+        // between, HQ has.
+        let goes_on = self.goes_on(feed);
+        if goes_on && whole < theirs.first {
+            return Wants::No;
+        }
         let acked = theirs.acked.max(feed.acked_in(self.generation));
         let unacked = if goes_on { whole } else { feed.last.max(acked) + 1 };
         let author_is_near = self.neighbours.contains(&feed.id.author.peer());
-        if side == Source::Hq || theirs.last < unacked {
+        if theirs.last < unacked || (side == Source::Hq && !goes_on) {
             Wants::No
         } else if self.is_gateway() {
             expected(unacked, author_is_near)

@@ -1,6 +1,7 @@
 //! Some terminals of a store on one table: what one says, another hears.
 
 mod counts;
+mod put_back;
 mod strangers;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -179,10 +179,7 @@ impl World {
         let since = self.books.at_hq.get(id).copied();
         let age = since.map(|since| self.now().saturating_sub(since));
         let retention = self.books.retention.unwrap_or(RETENTION);
-        // A terminal whose disk was put back brings HQ what HQ lacks, where others have only that of it: it
-        // goes on there, and lets go of what is before, which HQ has.
-        let goes_on = since.is_some() && self.hosts[t].feeds.hurt;
-        if age.is_none_or(|age| age < retention) && !goes_on {
+        if age.is_none_or(|age| age < retention) {
             self.break_rule(t, format!("drops its own {id:?}: at HQ since {age:?}"));
         }
     }
