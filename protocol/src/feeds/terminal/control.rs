@@ -37,6 +37,8 @@ impl TerminalFeeds {
         if let Some(end) = control.end {
             let (store, author) = (self.roles.store.clone(), end.author);
             ended::end(&mut self.ledger, storage, end, |_| Some(store.clone()));
+            // Of one that has forked nothing was taken; what HQ lets count is, from now on.
+            self.rethink = true;
             if author == Author::terminal(self.roles.me) {
                 let ended = Ended::of(&self.ledger.ends(author));
                 outputs.push(Output::Tell(FromFeeds::Ended(ended)));

@@ -18,7 +18,7 @@ use crate::{
         storage::Memory,
     },
     fixtures::{name, signer},
-    wire::feeds::Batch,
+    wire::feeds::{Ask, Batch},
 };
 
 const HQ: usize = 99;
@@ -167,6 +167,29 @@ impl Table {
     fn on_hand(&self, n: usize, item: &str) -> Option<i64> {
         stock::on_hand(&self.tills[n].storage, &name("s1"), item).map(|on_hand| on_hand.quantity)
     }
+}
+
+fn entries(entries: &[Vec<u8>], bases: Vec<HqSigned<Ack>>) -> FeedFrame {
+    let entries = entries.iter().cloned().map(ByteVec::from).collect();
+    let certificates = vec![certificate(1, "s1")];
+    let batch = Batch { bases, certificates, entries, ..Batch::default() };
+    FeedFrame { batch: Some(batch), ..FeedFrame::default() }
+}
+
+fn hear(now: Instant, till: &mut Till, from: Source, frame: FeedFrame) -> Vec<Output> {
+    let bytes = wire::encode(&frame);
+    till.feeds.handle(now, &mut till.storage, vec![Input::Frame { from, bytes }])
+}
+
+fn asks(outputs: &[Output]) -> Vec<(Source, u64, u64)> {
+    let sent = outputs.iter().filter_map(|output| {
+        if let Output::Send { to, frame } = output { Some((*to, frame)) } else { None }
+    });
+    let asks = sent.flat_map(|(to, frame)| {
+        let asks = FeedFrame::read(frame).unwrap().ask.into_iter().flatten();
+        asks.map(move |Ask { from, upto, .. }| (to, from, upto))
+    });
+    asks.collect()
 }
 
 #[test]

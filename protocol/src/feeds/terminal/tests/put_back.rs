@@ -4,31 +4,8 @@ use super::*;
 use crate::{
     feeds::{FeedId, HeaderHash, Run, exchange::PUSH_WAIT},
     fixtures::signer_in,
-    wire::feeds::{Ask, Have},
+    wire::feeds::Have,
 };
-
-fn entries(entries: &[Vec<u8>], bases: Vec<HqSigned<Ack>>) -> FeedFrame {
-    let entries = entries.iter().cloned().map(ByteVec::from).collect();
-    let certificates = vec![certificate(1, "s1")];
-    let batch = Batch { bases, certificates, entries, ..Batch::default() };
-    FeedFrame { batch: Some(batch), ..FeedFrame::default() }
-}
-
-fn hear(now: Instant, till: &mut Till, from: Source, frame: FeedFrame) -> Vec<Output> {
-    let bytes = wire::encode(&frame);
-    till.feeds.handle(now, &mut till.storage, vec![Input::Frame { from, bytes }])
-}
-
-fn asks(outputs: &[Output]) -> Vec<(Source, u64, u64)> {
-    let sent = outputs.iter().filter_map(|output| {
-        if let Output::Send { to, frame } = output { Some((*to, frame)) } else { None }
-    });
-    let asks = sent.flat_map(|(to, frame)| {
-        let asks = FeedFrame::read(frame).unwrap().ask.into_iter().flatten();
-        asks.map(move |Ask { from, upto, .. }| (to, from, upto))
-    });
-    asks.collect()
-}
 
 fn ack(
     generation: u64,

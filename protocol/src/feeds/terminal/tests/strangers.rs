@@ -1,7 +1,10 @@
 //! What a neighbour cannot do to others by what it says.
 
 use super::*;
-use crate::wire::feeds::Cloned;
+use crate::{
+    feeds::{LastCounted, exchange::PUSH_WAIT},
+    wire::feeds::{Cloned, Fork, Have},
+};
 
 fn kept_out(table: &Table, n: usize) -> Vec<PeerId> {
     let told = table.tills[n]
@@ -96,4 +99,33 @@ fn a_disk_that_gets_full_takes_own_sales_and_hqs_orders_and_nothing_that_others_
         if let FromFeeds::NoRoom(no_room) = told { Some(*no_room) } else { None }
     });
     assert!(told.eq([true, false]), "{:?}", table.tills[0].told);
+}
+
+#[test]
+fn what_hq_lets_count_of_one_that_has_forked_is_fetched() {
+    let mut table = Table::open(2);
+    let mut pen = Pen::of(1, "stock");
+    let (feed, moved) = (pen.feed(), b"\xa0");
+    let one = pen.bytes(moved);
+    let mut twin = pen.clone();
+    let (two, other) = (pen.write(moved).to_entry().header, twin.write(b"x").to_entry().header);
+    let (now, till, author) = (table.now, &mut table.tills[0], Source::Neighbour(peer(1)));
+    hear(now, till, author, entries(&[one], Vec::new()));
+    let have = Have { feed: feed.clone(), first: 1, last: 2, keep: false, acked: 0 };
+    let (forks, have) = (Some(vec![Fork { one: two, other }]), Some(vec![have]));
+    let outputs = hear(now, till, author, FeedFrame { forks, have, ..FeedFrame::default() });
+    assert_eq!(asks(&outputs), []);
+    let outputs = till.feeds.handle(now + PUSH_WAIT, &mut till.storage, vec![Input::Tick]);
+    assert_eq!(asks(&outputs), [], "nothing that it writes is believed");
+
+    let (schema, boot) = (Some(Schema::first()), feed.boot);
+    let last = vec![LastCounted { boot, topic: feed.topic.clone(), seq: 2 }];
+    let end = End { author: feed.author, topic: None, last, after: None, upto: None };
+    let orders = [
+        Control { schema, ..Control::default() },
+        Control { end: Some(end), ..Control::default() },
+    ];
+    let input = Input::Frame { from: Source::Hq, bytes: control_batch(&orders) };
+    let outputs = till.feeds.handle(now + PUSH_WAIT, &mut till.storage, vec![input]);
+    assert_eq!(asks(&outputs), [(author, 2, 2)]);
 }
