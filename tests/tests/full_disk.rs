@@ -4,8 +4,13 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use storemesh_sim::live::{
-    cashier::Cashier, chain::STORE, hq::Hq, programs::Programs, status::ReleaseStatus, stop,
-    terminal::Terminal,
+    cashier::Cashier,
+    chain::STORE,
+    hq::Hq,
+    programs::Programs,
+    status::ReleaseStatus,
+    stop,
+    terminal::{ANY_PORTS, Terminal},
 };
 use storemesh_tests::{
     require,
@@ -20,8 +25,6 @@ const RELEASE: usize = 6 << 20;
 const SALE: usize = 60_000;
 /// It looks every 5 s; a busy test machine is given more.
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
-const FLAGS: [&str; 7] =
-    ["--listen", "127.0.0.1", "--mesh-port", "0", "--api-port", "0", "--no-mdns"];
 
 /// HQ, and one terminal whose data lie on the small disk.
 struct SmallShop {
@@ -43,7 +46,7 @@ impl SmallShop {
         hq.add_store(STORE)?;
         let mut terminal = Terminal::new(programs, disk, "t1");
         terminal.join(&hq.invite(STORE)?)?;
-        terminal.start_with(FLAGS.iter().chain(flags))?;
+        terminal.start_with(ANY_PORTS.iter().chain(flags))?;
         Ok(Self { folder, hq, terminal })
     }
 
@@ -122,7 +125,7 @@ fn a_disk_filled_to_the_last_byte_in_the_middle_keeps_what_came() -> Result<()> 
     assert_eq!(shop.terminal.status()?.release(PRODUCT).context("gone")?.phase, "no_room");
     // Also after a kill.
     shop.terminal.kill();
-    shop.terminal.start_with(FLAGS.iter().chain(&["--disk-reserve-bytes", "0"]))?;
+    shop.terminal.start_with(ANY_PORTS.iter().chain(&["--disk-reserve-bytes", "0"]))?;
     shop.until("the state again", |release| release.phase == "no_room")?;
     fs::remove_file(ballast)?;
     shop.runs(2)?;
@@ -197,7 +200,7 @@ fn a_full_disk_refuses_sales_and_loses_none() -> Result<()> {
     let ballast = fill(&disk, 0)?;
     assert_eq!(post(&shop, 0)?, first);
     shop.terminal.kill();
-    shop.terminal.start_with(FLAGS.iter().chain(&["--disk-reserve-bytes", "0"]))?;
+    shop.terminal.start_with(ANY_PORTS.iter().chain(&["--disk-reserve-bytes", "0"]))?;
     assert_eq!(post(&shop, 0)?, first);
     assert_eq!(post(&shop, kept)?.0, 507);
     fs::remove_file(ballast)?;

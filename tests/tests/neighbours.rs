@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use storemesh_sim::live::{chain::STORE, relay::Wan, stop, terminal::Terminal};
+use storemesh_sim::live::{
+    chain::STORE,
+    relay::Wan,
+    stop,
+    terminal::{ANY_PORTS, Terminal},
+};
 use storemesh_tests::{
     require,
     shop::{self, LanShop, MET_WITHIN, Shop},
@@ -67,8 +72,7 @@ fn by_an_address_of_its_own_configuration() -> Result<()> {
         one.daemon().context("it runs")?.port("mesh_port")?
     };
     let neighbour = format!("127.0.0.1:{port}");
-    let flags = ["--listen", "127.0.0.1", "--mesh-port", "0", "--api-port", "0"];
-    let flags = [&flags[..], &["--no-mdns", "--no-hq-list", "--neighbour", &neighbour]].concat();
+    let flags = [&ANY_PORTS[..], &["--no-hq-list", "--neighbour", &neighbour]].concat();
     shop.chain.terminals[1].start_with(flags)?;
     shop.chain.meet(MET_WITHIN)?;
     Ok(())
@@ -83,8 +87,7 @@ fn a_terminal_of_another_store_is_no_neighbour() -> Result<()> {
     shop.chain.terminals[0].start()?;
     let port = shop.chain.terminals[0].daemon().context("it runs")?.port("mesh_port")?;
     let neighbour = format!("127.0.0.1:{port}");
-    let flags = ["--listen", "127.0.0.1", "--mesh-port", "0", "--api-port", "0", "--no-mdns"];
-    let flags = [&flags[..], &["--neighbour", &neighbour]].concat();
+    let flags = [&ANY_PORTS[..], &["--neighbour", &neighbour]].concat();
     shop.chain.terminals[1].start_with(flags)?;
     stop::pause(Duration::from_secs(3))?;
     for status in shop.chain.statuses()? {

@@ -25,6 +25,11 @@ const DONE_WITHIN: Duration = Duration::from_mins(1);
 /// The API answers from memory.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// On any free ports of the loopback interface, without mDNS: this machine may stand in a network where
+/// others play shop too.
+pub const ANY_PORTS: [&str; 7] =
+    ["--listen", "127.0.0.1", "--mesh-port", "0", "--api-port", "0", "--no-mdns"];
+
 /// A terminal on this machine.
 #[derive(Debug)]
 pub struct Terminal {
@@ -74,18 +79,9 @@ impl Terminal {
         Ok(())
     }
 
-    /// Starts it on any free ports of the loopback interface, without mDNS: this machine may stand in
-    /// a network where others play shop too.
+    /// Starts it with [`ANY_PORTS`].
     pub fn start(&mut self) -> Result<()> {
-        self.start_with([
-            "--listen",
-            "127.0.0.1",
-            "--mesh-port",
-            "0",
-            "--api-port",
-            "0",
-            "--no-mdns",
-        ])
+        self.start_with(ANY_PORTS)
     }
 
     pub fn start_with<A: AsRef<OsStr>>(&mut self, args: impl IntoIterator<Item = A>) -> Result<()> {
