@@ -7,6 +7,7 @@
 pub mod fuzz;
 pub mod shop;
 pub mod small_disk;
+pub mod wall_clock;
 
 pub mod saying;
 

@@ -13,6 +13,8 @@ use std::{
 
 use storemesh_sim::live::lan::Lan;
 
+use crate::wall_clock;
+
 /// Returns from the test, after saying so, when the machine lacks what is named.
 #[macro_export]
 macro_rules! require {
@@ -54,6 +56,12 @@ pub fn root() -> Option<&'static str> {
     let status = Command::new("id").arg("-u").output();
     let is_root = status.is_ok_and(|output| output.stdout.starts_with(b"0\n"));
     (!is_root).then_some("root")
+}
+
+/// Clocks that show what a test says: what is missing for them.
+pub fn faketime() -> Option<&'static str> {
+    (!wall_clock::library().exists())
+        .then_some("libfaketime, as Debian's package of that name has it")
 }
 
 #[cfg(test)]

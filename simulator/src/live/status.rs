@@ -22,6 +22,7 @@ pub struct Status {
     pub apart: Vec<Apart>,
     /// Connected and admitted ones.
     pub neighbours: usize,
+    pub hq_time: HqTime,
     /// From the start of the program.
     pub first_neighbour_chunk_ms: Option<u64>,
     pub releases: Vec<ReleaseStatus>,
@@ -46,6 +47,16 @@ impl Status {
 pub struct Apart {
     pub name: String,
     pub note: String,
+}
+
+/// What time the terminal takes it to be at HQ.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct HqTime {
+    pub ms: u64,
+    /// By HQ's own word; else it is a guess.
+    pub sure: bool,
+    /// The latest time that HQ has signed, as far as it is known.
+    pub floor_ms: u64,
 }
 
 /// Who the terminal takes for its store's gateway.

@@ -50,6 +50,12 @@ impl Terminal {
         }
     }
 
+    /// The same, its program run by that command, `env` say.
+    #[must_use]
+    pub fn run_by(self, before: &[&str]) -> Self {
+        Self { programs: self.programs.run_by(before), ..self }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
