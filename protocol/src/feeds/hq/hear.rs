@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use storemesh_keys::{Expiry, HqSigned, Timestamp, Trust, Verified};
+use storemesh_keys::{Timestamp, Verified};
 
 use super::{
     Event, HqFeeds, Output, notes,
@@ -171,7 +171,7 @@ impl HqFeeds {
         }
         let mut bases = BTreeMap::new();
         let told = if batch.entries.is_empty() { &[][..] } else { &batch.bases };
-        for base in told.iter().filter_map(|base| self.verify_ack(base)) {
+        for base in told.iter().filter_map(|base| self.ledger.verify_ack(base).ok()) {
             // What was pushed by the word of an HQ that is no more is asked for again, from further back,
             // unless that is what its bringer does not have.
             if base.generation < self.generation && !self.begins_late(from.link, &base.feed) {
@@ -302,13 +302,6 @@ impl HqFeeds {
                 Back::Nothing => {}
             }
         }
-    }
-
-    fn verify_ack(&self, ack: &HqSigned<Ack>) -> Option<Verified<Ack>> {
-        // What HQ said in a former generation stays a proof of what there was.
-        let trust = Trust { generation_min: 0, ..self.trust };
-        let ack = ack.verify(&trust, Timestamp(0), Expiry::Ignored).ok()?;
-        (ack.generation == ack.online().generation).then_some(ack)
     }
 }
 

@@ -3,11 +3,13 @@
 //! They are judged without their ends: an entry keeps its right for ever, or a late one would count on one
 //! machine and not on another. Whether a terminal may still speak is admission's business.
 
-use storemesh_keys::{Certificate, Expiry, HqSigned, OnlineKey, PeerId, Signed, Timestamp};
+use storemesh_keys::{
+    Certificate, Expiry, HqSigned, OnlineKey, PeerId, Signed, Timestamp, Verified,
+};
 
 use super::{CERTIFICATES, Ledger, ONLINE};
 use crate::feeds::{
-    Author, CertificateHash, FeedId, Header, Storage,
+    Ack, Author, CertificateHash, FeedId, Header, Storage,
     storage::{Read, put, row},
 };
 
@@ -56,6 +58,17 @@ impl Ledger {
         let hash = CertificateHash::of(online.payload());
         self.online.entry(hash).or_insert_with(|| online.statement().clone());
         Some(hash)
+    }
+
+    /// HQ's word on a feed, of whichever generation: it stays a proof of what there was.
+    pub(crate) fn verify_ack(&self, ack: &HqSigned<Ack>) -> Result<Verified<Ack>, String> {
+        let verified = ack.verify(&self.trust, Timestamp(0), Expiry::Ignored);
+        let ack = verified.map_err(|why| why.to_string())?;
+        if ack.generation == ack.online().generation {
+            Ok(ack)
+        } else {
+            Err("an acknowledgement of another generation than its key".to_owned())
+        }
     }
 
     /// Whose key must have signed this header; none when nobody has vouched for it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use storemesh_keys::{Expiry, HqSigned, Timestamp, Trust, Verified};
+use storemesh_keys::{HqSigned, Timestamp, Verified};
 
 use super::{Event, FromFeeds, Output, RoomFor, TerminalFeeds};
 use crate::{
@@ -111,7 +111,7 @@ impl TerminalFeeds {
         }
         let mut bases = BTreeMap::new();
         let told = if batch.entries.is_empty() { &[][..] } else { &batch.bases };
-        let told: Vec<_> = told.iter().filter_map(|base| self.verify_ack(base).ok()).collect();
+        let told: Vec<_> = told.iter().filter_map(|base| self.ledger.verify_ack(base).ok()).collect();
         for base in &told {
             // No word of HQ's makes a terminal drop what it wrote: HQ may have been restored since.
             let number = self.ledger.number(&base.feed);
@@ -195,7 +195,7 @@ impl TerminalFeeds {
         ack: &HqSigned<Ack>,
         outputs: &mut Vec<Output>,
     ) -> Result<(), String> {
-        let ack = self.verify_ack(ack)?;
+        let ack = self.ledger.verify_ack(ack)?;
         self.acked(now, storage, &ack, outputs);
         Ok(())
     }
@@ -231,18 +231,6 @@ impl TerminalFeeds {
         if self.hq_signed.is_none_or(|known| known < at) {
             self.hq_signed = Some(at);
             outputs.push(Output::Tell(FromFeeds::HqTime(at)));
-        }
-    }
-
-    fn verify_ack(&self, ack: &HqSigned<Ack>) -> Result<Verified<Ack>, String> {
-        // What HQ said in a former generation stays a proof of what there was.
-        let trust = Trust { generation_min: 0, ..self.trust };
-        let ack =
-            ack.verify(&trust, Timestamp(0), Expiry::Ignored).map_err(|why| why.to_string())?;
-        if ack.generation == ack.online().generation {
-            Ok(ack)
-        } else {
-            Err("an acknowledgement of another generation than its key".to_owned())
         }
     }
 }

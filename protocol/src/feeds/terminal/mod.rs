@@ -122,7 +122,6 @@ impl Evidence {
 #[derive(Debug)]
 pub struct TerminalFeeds {
     key: SecretKey,
-    trust: Trust,
     /// What this terminal's entries name.
     certificate: CertificateHash,
     ledger: Ledger,
@@ -166,7 +165,6 @@ impl TerminalFeeds {
         };
         let mut feeds = Self {
             key: setup.key,
-            trust: setup.trust,
             certificate: CertificateHash::of(certificate.payload()),
             ledger: Ledger::load(setup.trust, Keeps::WhatHqLacks, storage),
             exchange: Exchange::new(),
