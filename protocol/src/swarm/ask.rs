@@ -18,7 +18,8 @@ impl Swarm {
         }
     }
 
-    /// Until when the gateway waits for what its neighbours say of a list; none when it need not.
+    /// Until when the gateway waits for what its neighbours say of a list, and for those that it has just
+    /// started to look for; none when it need not.
     pub(super) fn asks_hq_at(&self, list: &List, now: Instant) -> Option<Instant> {
         let waits = |n: &Neighbour| {
             if n.has_looked(&list.id) || n.no_room {
@@ -29,7 +30,9 @@ impl Swarm {
                 Some(list.since + ASK_AROUND)
             }
         };
-        self.neighbours.values().filter_map(waits).filter(|due| *due > now).max()
+        let come = (!self.away.is_empty()).then_some(self.started + ASK_AROUND);
+        let all = self.neighbours.values().filter_map(waits).chain(come);
+        all.filter(|due| *due > now).max()
     }
 
     pub(super) fn ask_hq(&mut self, now: Instant, index: usize, outputs: &mut Vec<Output>) {

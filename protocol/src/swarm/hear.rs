@@ -12,6 +12,7 @@ use crate::{
 impl Swarm {
     pub(super) fn up(&mut self, peer: PeerId, outputs: &mut Vec<Output>) {
         self.neighbours.insert(peer, Neighbour::new());
+        self.away.remove(&peer);
         for list in &self.lists {
             let (chunks, looked) = (list.loud(), Looked::Yes);
             outputs.push(Output::TellHave { peer, list: list.id, chunks, looked });

@@ -25,7 +25,7 @@ mod tests;
 mod why;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -57,7 +57,9 @@ pub(crate) const TELL_EVERY_OF_ALL: Duration = Duration::from_millis(10);
 pub(crate) const QUIET: Duration = Duration::from_secs(2);
 /// Of a list as short as this everybody is told at once: a manifest, mostly.
 const LOUD_LIST: usize = 4;
-/// The gateway waits this long for its neighbours to speak of a list before it asks HQ.
+/// The gateway waits this long for its neighbours to speak of a list before it asks HQ; when it has just
+/// started, for the store's other terminals to come: HQ may be reached before they are, and they have what a
+/// gateway that was switched off gave them.
 pub(crate) const ASK_AROUND: Duration = Duration::from_secs(3);
 /// And this long for those that have said that they are looking: copying a large release into place
 /// takes minutes on a slow disk. What they find need not cross the WAN.
@@ -110,7 +112,10 @@ pub(crate) enum Input {
     /// Who the gateway is, as far as it is known.
     Gateway(Option<PeerId>),
     /// This terminal is the gateway, and HQ is on the line.
-    HqUp,
+    HqUp {
+        /// Terminals of the store that are not connected.
+        away: BTreeSet<PeerId>,
+    },
     HqDown,
     Fetched {
         from: Source,
@@ -157,11 +162,14 @@ pub(crate) enum Output {
 #[derive(Debug)]
 pub(crate) struct Swarm {
     seed: u64,
+    started: Instant,
     /// In the order in which they were sought.
     lists: Vec<List>,
     neighbours: BTreeMap<PeerId, Neighbour>,
     gateway: Option<PeerId>,
     hq: Option<Pipe>,
+    /// Who was not here when HQ was reached, and has not come since.
+    away: BTreeSet<PeerId>,
     /// The last ones, the oldest first.
     liars: VecDeque<(PeerId, Instant)>,
     entrusted: u64,
@@ -178,13 +186,15 @@ pub(crate) struct Progress {
 
 impl Swarm {
     /// `seed` differs from terminal to terminal, so that they do not all ask for the same.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, now: Instant) -> Self {
         Self {
             seed,
+            started: now,
             lists: Vec::new(),
             neighbours: BTreeMap::new(),
             gateway: None,
             hq: None,
+            away: BTreeSet::new(),
             liars: VecDeque::new(),
             entrusted: 0,
         }
@@ -210,7 +220,10 @@ impl Swarm {
             Input::Seek { chunks, have } => self.seek(now, chunks, have, &mut outputs),
             Input::Drop(list) => self.drop_list(&list, &mut outputs),
             Input::Gateway(peer) => self.gateway = peer,
-            Input::HqUp => self.hq = Some(Pipe::new(Kind::Hq)),
+            Input::HqUp { away } => {
+                self.hq = Some(Pipe::new(Kind::Hq));
+                self.away = away;
+            }
             Input::HqDown => self.hq_down(),
             Input::Fetched { from, chunk, bytes } => {
                 self.fetched(now, from, &chunk, bytes, &mut outputs);

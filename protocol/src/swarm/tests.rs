@@ -30,9 +30,14 @@ fn len(chunks: &[ChunkRef]) -> u32 {
     u32::try_from(chunks.len()).unwrap()
 }
 
+/// The gateway reaches HQ, and nobody is away.
+fn hq_up() -> Input {
+    Input::HqUp { away: BTreeSet::new() }
+}
+
 /// A swarm that seeks `chunks`, with these neighbours that hold these of them.
 fn seeking(chunks: &Arc<[ChunkRef]>, holders: &[(u8, &[u32])]) -> (Swarm, Vec<Output>) {
-    let mut swarm = Swarm::new(ME_SEED);
+    let mut swarm = Swarm::new(ME_SEED, Instant(1));
     let have = Bits::new(len(chunks));
     let mut outputs = swarm.handle(Instant(1), Input::Seek { chunks: chunks.clone(), have });
     for (n, held) in holders {
@@ -90,7 +95,7 @@ fn next_fetches(swarm: &mut Swarm, mut now: Instant) -> Vec<(Source, ChunkId)> {
 #[test]
 fn the_rarest_chunk_is_asked_for_first_and_each_of_one_neighbour() {
     let chunks = list(3);
-    let mut swarm = Swarm::new(ME_SEED);
+    let mut swarm = Swarm::new(ME_SEED, Instant(1));
     _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(1)));
     _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(2)));
     let id = list_id(&chunks);
@@ -116,7 +121,7 @@ fn the_rarest_chunk_is_asked_for_first_and_each_of_one_neighbour() {
 fn the_gateway_asks_hq_only_for_what_nobody_in_the_store_holds() {
     let chunks = list(4);
     let (mut swarm, _) = seeking(&chunks, &[(1, &[0, 1]), (2, &[1])]);
-    let outputs = swarm.handle(Instant(1), Input::HqUp);
+    let outputs = swarm.handle(Instant(1), hq_up());
     let from_hq: Vec<ChunkId> = fetches(&outputs)
         .into_iter()
         .filter(|(from, _)| *from == Source::Hq)
@@ -128,9 +133,9 @@ fn the_gateway_asks_hq_only_for_what_nobody_in_the_store_holds() {
 #[test]
 fn the_gateway_asks_around_before_it_asks_hq_but_not_for_ever() {
     let chunks = list(2);
-    let mut swarm = Swarm::new(ME_SEED);
+    let mut swarm = Swarm::new(ME_SEED, Instant(1));
     _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(1)));
-    _ = swarm.handle(Instant(1), Input::HqUp);
+    _ = swarm.handle(Instant(1), hq_up());
     let have = Bits::new(2);
     let outputs = swarm.handle(Instant(1), Input::Seek { chunks, have });
     assert_eq!(fetches(&outputs), []);
@@ -140,15 +145,45 @@ fn the_gateway_asks_around_before_it_asks_hq_but_not_for_ever() {
 }
 
 #[test]
+fn a_gateway_that_has_just_started_lets_the_others_come_before_it_asks_hq() {
+    let chunks = list(2);
+    let seeking = |at: Instant, away: &[u8]| {
+        let mut swarm = Swarm::new(ME_SEED, Instant(1));
+        let (chunks, have) = (chunks.clone(), Bits::new(2));
+        _ = swarm.handle(at, Input::Seek { chunks, have });
+        let away = away.iter().copied().map(peer).collect();
+        let asked = fetches(&swarm.handle(at, Input::HqUp { away }));
+        (swarm, asked.len())
+    };
+    let (mut swarm, asked) = seeking(Instant(1), &[1, 2]);
+    assert_eq!(asked, 0);
+    for n in [1, 2] {
+        assert_eq!(fetches(&swarm.handle(Instant(2), Input::NeighbourUp(peer(n)))), []);
+        let (list, looked) = (list_id(&chunks), Looked::Yes);
+        let have = Input::Have { peer: peer(n), list, chunks: bits(2, [0]), looked };
+        let asked = fetches(&swarm.handle(Instant(2), have));
+        assert_eq!(asked.contains(&(Source::Hq, chunks[1].id)), n == 2, "both have spoken: {n}");
+        assert!(!asked.contains(&(Source::Hq, chunks[0].id)), "they have it");
+    }
+
+    let (mut swarm, _) = seeking(Instant(1), &[1]);
+    let due = swarm.deadline(Instant(1));
+    assert_eq!(due, Instant(1) + ASK_AROUND);
+    assert_eq!(fetches(&swarm.handle(due, Input::Tick)).len(), 2, "it may be switched off");
+    assert_eq!(seeking(due, &[1]).1, 2, "who does not come in that time is not waited for again");
+    assert_eq!(seeking(Instant(1), &[]).1, 2, "nor is anybody where nobody else is");
+}
+
+#[test]
 fn nobody_waits_for_a_neighbour_that_has_no_room() {
     let chunks = list(2);
-    let mut swarm = Swarm::new(ME_SEED);
+    let mut swarm = Swarm::new(ME_SEED, Instant(1));
     for n in [1, 2] {
         _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(n)));
     }
     let no_room = |no_room| Input::NoRoom { peer: peer(1), no_room };
     _ = swarm.handle(Instant(1), no_room(true));
-    _ = swarm.handle(Instant(1), Input::HqUp);
+    _ = swarm.handle(Instant(1), hq_up());
     let (list, have) = (list_id(&chunks), Bits::new(2));
     let outputs = swarm.handle(Instant(1), Input::Seek { chunks, have: have.clone() });
     assert_eq!(fetches(&outputs), [], "the other may hold it");
@@ -162,7 +197,7 @@ fn nobody_waits_for_a_neighbour_that_has_no_room() {
 fn a_chunk_from_hq_is_entrusted_to_one_neighbour_in_turn_and_in_time_to_all() {
     let chunks = list(8);
     let (mut swarm, _) = seeking(&chunks, &[(1, &[]), (2, &[])]);
-    _ = swarm.handle(Instant(1), Input::HqUp);
+    _ = swarm.handle(Instant(1), hq_up());
     let mut now = Instant(1_000_000);
     let mut trusted = Vec::new();
     for chunk in &chunks[..4] {
@@ -251,14 +286,14 @@ fn what_only_a_silent_neighbour_holds_the_gateway_gets_from_hq() {
     let chunks = list(1);
     let (mut swarm, outputs) = seeking(&chunks, &[(1, &[0])]);
     assert_eq!(fetches(&outputs).len(), 1);
-    assert_eq!(fetches(&swarm.handle(Instant(2), Input::HqUp)), [], "a neighbour has it");
+    assert_eq!(fetches(&swarm.handle(Instant(2), hq_up())), [], "a neighbour has it");
     assert_eq!(next_fetches(&mut swarm, Instant(2)), [(Source::Hq, chunks[0].id)]);
 }
 
 #[test]
 fn a_whole_list_is_complete_at_once_and_served() {
     let chunks = list(3);
-    let mut swarm = Swarm::new(ME_SEED);
+    let mut swarm = Swarm::new(ME_SEED, Instant(1));
     _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(1)));
     let have = Bits::full(3);
     let outputs = swarm.handle(Instant(1), Input::Seek { chunks: chunks.clone(), have });
@@ -291,9 +326,9 @@ fn a_neighbour_that_claims_chunks_beyond_the_list_is_named() {
 #[test]
 fn the_gateway_waits_longer_for_a_neighbour_that_is_still_looking() {
     let chunks = list(2);
-    let mut swarm = Swarm::new(ME_SEED);
+    let mut swarm = Swarm::new(ME_SEED, Instant(1));
     _ = swarm.handle(Instant(1), Input::NeighbourUp(peer(1)));
-    _ = swarm.handle(Instant(1), Input::HqUp);
+    _ = swarm.handle(Instant(1), hq_up());
     let (list, looked) = (list_id(&chunks), Looked::NotYet);
     let looking = Input::Have { peer: peer(1), list, chunks: Bits::new(2), looked };
     _ = swarm.handle(Instant(1), looking);

@@ -189,7 +189,7 @@ impl Terminal {
             finder: Finder::new(me),
             gateway: Gateway::new(me, lease, now),
             installer: Installer::new(wanted.into_iter()),
-            swarm: Swarm::new(setup.seed),
+            swarm: Swarm::new(setup.seed, now),
             presences: Presences::new(),
             moves: Paces::default(),
             milestones: Vec::new(),
@@ -345,7 +345,11 @@ impl Terminal {
                         me: lease.holder == self.me,
                     }));
                 }
-                gateway::Output::Serve => self.swarm(now, swarm::Input::HqUp, outputs),
+                gateway::Output::Serve => {
+                    let away = self.names.keys().filter(|peer| !self.is_admitted(peer));
+                    let away = away.copied().filter(|peer| *peer != self.me).collect();
+                    self.swarm(now, swarm::Input::HqUp { away }, outputs);
+                }
                 gateway::Output::Rest => self.swarm(now, swarm::Input::HqDown, outputs),
                 gateway::Output::TellDark => self.spread_dark(outputs),
                 gateway::Output::TellBright => self.spread_bright(outputs),

@@ -1,6 +1,6 @@
 //! What the neighbours hear while a release comes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
@@ -103,7 +103,7 @@ fn a_gateway_does_not_wait_for_word_of_a_neighbour_that_says_it_has_no_room() {
     let outputs = one.handle(NOW, Input::Feeds(FromFeeds::Wanted(release("2").0)));
     let DiskJob::Check { list, .. } = asked(&outputs) else { panic!("{outputs:?}") };
     _ = answer(&mut one, DiskAnswer::Checked { list, have: Bits::new(1) });
-    _ = one.swarm.handle(NOW, swarm::Input::HqUp);
+    _ = one.swarm.handle(NOW, swarm::Input::HqUp { away: BTreeSet::new() });
     let from_hq = |outputs: &[Output]| {
         outputs.iter().any(|o| matches!(o, Output::Fetch { from: Source::Hq, .. }))
     };
