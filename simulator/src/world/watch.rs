@@ -22,7 +22,7 @@ use std::{
 
 use storemesh_keys::PeerId;
 use storemesh_protocol::{
-    content::{ChunkId, ChunkRef},
+    content::{ChunkId, ChunkRef, ListId, ReleaseId, list_id},
     terminal::{DiskAnswer, DiskJob, FetchError, Input, Output, Source},
 };
 
@@ -84,6 +84,11 @@ impl World {
                 let all = |chunks: &[_]| ids(chunks).map(|id| (id, now)).collect();
                 program.offers.insert(release.pieces, all(&release.head.manifest));
                 program.offers.insert(release.content, all(release.manifest.chunks()));
+            }
+            Input::Disk(DiskAnswer::Activated { done: Ok(()), .. }) => {
+                // Of the releases that stood one may have had to go.
+                let all: Vec<ListId> = program.offers.keys().copied().collect();
+                self.withdraw(t, &all, None);
             }
             Input::Fetched { from, chunk, .. } => {
                 for (list, offer) in &mut program.offers {
@@ -155,9 +160,8 @@ impl World {
             Output::SendUp(frame) => self.watch_sent_up(t, frame),
             Output::Disk(DiskJob::GiveUp { release } | DiskJob::Abandon { release }) => {
                 let known = self.releases.iter().find(|r| r.head.id == release.id);
-                let lists = known.map(|r| [r.pieces, r.content]);
-                let program = self.hosts[t].program.as_mut().expect("it runs");
-                program.offers.retain(|list, _| lists.is_none_or(|of| !of.contains(list)));
+                let gone = known.map_or_else(Vec::new, |r| vec![r.pieces, r.content]);
+                self.withdraw(t, &gone, Some(release.id));
             }
             Output::Admitted { peer, .. } => self.watch_admitted(t, peer),
             Output::Cancel { from, chunk } => {
@@ -174,6 +178,18 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// What has left a terminal's disk it has no more: of these lists stay those of releases that stand there
+    /// without `gone`, since two releases may have one list.
+    fn withdraw(&mut self, t: usize, lists: &[ListId], gone: Option<ReleaseId>) {
+        let host = &mut self.hosts[t];
+        let standing = host.disk.standing().into_iter().filter(|(head, ..)| Some(head.id) != gone);
+        let stay: Vec<ListId> = standing
+            .flat_map(|(head, tree, _)| [list_id(&head.manifest), list_id(tree.chunks())])
+            .collect();
+        let program = host.program.as_mut().expect("it runs");
+        program.offers.retain(|list, _| !lists.contains(list) || stay.contains(list));
     }
 
     /// Nobody near may have offered what is now asked of HQ.
