@@ -57,8 +57,15 @@ pub(crate) enum Input {
 #[derive(Clone, Debug)]
 pub(crate) enum Output {
     Disk(DiskJob),
-    Expect { chunks: Arc<[ChunkRef]> },
-    Seek { chunks: Arc<[ChunkRef]>, have: Bits },
+    Expect {
+        chunks: Arc<[ChunkRef]>,
+    },
+    Seek {
+        chunks: Arc<[ChunkRef]>,
+        have: Bits,
+    },
+    /// No more of it than is there, which neighbours may have.
+    Hold(ListId),
     Drop(ListId),
     Event(Event),
 }
@@ -95,8 +102,7 @@ impl Installer {
                         job.retry_at = now + LOOK_FOR_ROOM;
                         product.measure(&mut outputs);
                     } else {
-                        product.job = None;
-                        product.begin(now, &mut outputs);
+                        product.begin_again(now, &mut outputs);
                     }
                 }
             }
@@ -258,8 +264,7 @@ impl Installer {
             if job.manifest.is_some() {
                 job.stage(outputs);
             } else {
-                product.job = None;
-                product.begin(now, outputs);
+                product.begin_again(now, outputs);
                 // That its manifest's pieces find room is yet to be seen.
                 product.job.iter_mut().for_each(|job| job.stuck = true);
             }
@@ -293,12 +298,12 @@ impl Installer {
 
     /// Fetching on would only be fetching again.
     fn disk_refuses(&mut self, now: Instant, why: &DiskError, outputs: &mut Vec<Output>) {
-        let mut gone = Vec::new();
+        let mut held = Vec::new();
         for product in self.products.values_mut() {
             let Some(job) = &mut product.job else { continue };
             match job.phase {
-                Phase::Manifest => gone.push(job.pieces),
-                Phase::Fetching => gone.extend(job.content),
+                Phase::Manifest => held.push(job.pieces),
+                Phase::Fetching => held.extend(job.content),
                 Phase::Waiting
                 | Phase::Staging
                 | Phase::Activating
@@ -308,7 +313,7 @@ impl Installer {
             }
             job.refused(now, why.clone(), outputs);
         }
-        outputs.extend(gone.into_iter().map(Output::Drop));
+        outputs.extend(held.into_iter().map(Output::Hold));
     }
 
     fn complete(&mut self, list: &ListId, outputs: &mut Vec<Output>) {
@@ -345,7 +350,9 @@ impl Installer {
         };
         if let Err(why) = done {
             job.refused(now, why, outputs);
+            let lists: Vec<ListId> = job.lists().collect();
             product.start_over_if_superseded(now, outputs);
+            self.drop_unless_standing(lists.into_iter(), outputs);
             return;
         }
         job.phase = Phase::Running;

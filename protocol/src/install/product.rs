@@ -54,6 +54,15 @@ impl Product {
         }
     }
 
+    /// Starts anew on the release on its way, of which the neighbours may have what is there meanwhile.
+    pub(super) fn begin_again(&mut self, now: Instant, outputs: &mut Vec<Output>) {
+        let content = self.job.take().and_then(|job| job.content);
+        self.begin(now, outputs);
+        if let Some(job) = &mut self.job {
+            job.content = content;
+        }
+    }
+
     /// Starts on what is wanted, unless that runs or is being worked on.
     pub(super) fn begin(&mut self, now: Instant, outputs: &mut Vec<Output>) {
         let Some(wanted) = &self.wanted else { return };

@@ -1,3 +1,5 @@
+mod held;
+
 use super::*;
 use crate::{
     content::Manifest,
@@ -126,7 +128,7 @@ fn a_disk_that_takes_nothing_stops_the_download_and_it_is_tried_again_later() {
     let why = DiskError::Failed("it is worn out".to_owned());
     let outputs = installer.handle(NOW, Input::DiskRefuses(why));
     assert!(
-        matches!(outputs[..], [Output::Event(Event::Failed { .. }), Output::Drop(_)]),
+        matches!(outputs[..], [Output::Event(Event::Failed { .. }), Output::Hold(_)]),
         "{outputs:?}"
     );
     assert_eq!(installer.deadline(), NOW + RETRY);
@@ -302,7 +304,7 @@ fn a_disk_that_fills_up_in_the_middle_stops_the_download_where_it_is() {
     _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
     to_fetching(&mut installer, &wanted, &manifest);
     let outputs = installer.handle(NOW, Input::DiskRefuses(DiskError::NoRoom));
-    let event = matches!(outputs[..], [Output::Event(Event::NoRoom { .. }), Output::Drop(_)]);
+    let event = matches!(outputs[..], [Output::Event(Event::NoRoom { .. }), Output::Hold(_)]);
     assert!(event, "{outputs:?}");
     let later = NOW + LOOK_FOR_ROOM;
     let outputs = installer.handle(later, Input::Tick);
@@ -327,7 +329,7 @@ fn a_disk_that_has_no_room_for_the_manifest_is_looked_at_again_from_the_start() 
     let list = list_id(&wanted.release.manifest);
     _ = installer.handle(NOW, Input::Disk(DiskAnswer::Checked { list, have: Bits::new(1) }));
     let outputs = installer.handle(NOW, Input::DiskRefuses(DiskError::NoRoom));
-    let event = matches!(outputs[..], [Output::Event(Event::NoRoom { .. }), Output::Drop(_)]);
+    let event = matches!(outputs[..], [Output::Event(Event::NoRoom { .. }), Output::Hold(_)]);
     assert!(event, "{outputs:?}");
     let later = NOW + LOOK_FOR_ROOM;
     let outputs = installer.handle(later, Input::Tick);
@@ -340,7 +342,7 @@ fn a_disk_that_has_no_room_for_the_manifest_is_looked_at_again_from_the_start() 
     assert!(installer.lacks_room(), "that there is room is yet to be seen");
     _ = installer.handle(later, Input::Disk(DiskAnswer::Checked { list, have: Bits::new(1) }));
     let outputs = installer.handle(later, Input::DiskRefuses(DiskError::NoRoom));
-    assert!(matches!(outputs[..], [Output::Drop(_)]), "it was said before: {outputs:?}");
+    assert!(matches!(outputs[..], [Output::Hold(_)]), "it was said before: {outputs:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{Instant, terminal::Source};
 impl Swarm {
     pub(super) fn ask(&mut self, now: Instant, outputs: &mut Vec<Output>) {
         for index in 0..self.lists.len() {
-            if self.lists[index].complete() {
+            if !self.lists[index].is_sought() {
                 continue;
             }
             self.ask_hq(now, index, outputs);

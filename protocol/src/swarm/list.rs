@@ -18,6 +18,8 @@ pub(super) struct List {
     pub(super) chunks: Arc<[ChunkRef]>,
     places: BTreeMap<ChunkId, u32>,
     pub(super) have: Bits,
+    /// The disk takes no more of it.
+    pub(super) held_back: bool,
     /// When it was first sought.
     pub(super) since: Instant,
     /// How many neighbours hold each chunk.
@@ -62,6 +64,7 @@ impl List {
             chunks,
             places,
             have,
+            held_back: false,
             since: now,
             holders,
             available: BTreeSet::new(),
@@ -89,6 +92,10 @@ impl List {
 
     pub(super) fn complete(&self) -> bool {
         self.have.is_full()
+    }
+
+    pub(super) fn is_sought(&self) -> bool {
+        !self.complete() && !self.held_back
     }
 
     /// One more neighbour holds this chunk.

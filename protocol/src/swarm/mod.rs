@@ -107,6 +107,8 @@ pub(crate) enum Input {
         chunks: Arc<[ChunkRef]>,
         have: Bits,
     },
+    /// Served, and not sought until it is said again: the disk takes no more.
+    Hold(ListId),
     /// Neither sought nor served any longer.
     Drop(ListId),
     /// Who the gateway is, as far as it is known.
@@ -218,6 +220,7 @@ impl Swarm {
             Input::Got { peer, list, chunks } => self.adds(peer, list, &chunks, &mut outputs),
             Input::Expect { chunks } => self.expect(&chunks, &mut outputs),
             Input::Seek { chunks, have } => self.seek(now, chunks, have, &mut outputs),
+            Input::Hold(list) => self.hold(&list, &mut outputs),
             Input::Drop(list) => self.drop_list(&list, &mut outputs),
             Input::Gateway(peer) => self.gateway = peer,
             Input::HqUp { away } => {
@@ -244,7 +247,7 @@ impl Swarm {
     #[must_use]
     pub(crate) fn deadline(&self, now: Instant) -> Instant {
         let mut at = Instant::NEVER;
-        let seeking = self.lists.iter().any(|list| !list.complete());
+        let seeking = self.lists.iter().any(List::is_sought);
         for neighbour in self.neighbours.values() {
             at = at.min(neighbour.tell_at(self.neighbours.len())).min(neighbour.pipe.stalls_at());
             if seeking && let Some(until) = neighbour.pipe.rest_until(now) {
@@ -261,7 +264,7 @@ impl Swarm {
             if let Some(since) = list.quiet.values().min() {
                 at = at.min(*since + QUIET);
             }
-            if list.complete() {
+            if !list.is_sought() {
                 continue;
             }
             if self.hq.is_some() && list.waits_for_hq() {

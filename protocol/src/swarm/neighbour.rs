@@ -21,7 +21,7 @@ pub(super) struct Neighbour {
     has: BTreeMap<ListId, Held>,
     /// Counts what it told, so that the oldest is known.
     tellings: u64,
-    /// It has none for a release, so it neither looks for its chunks nor says what it holds of them.
+    /// It has none for a release, so it may never look for its chunks, nor say that it does not.
     pub(super) no_room: bool,
     pub(super) pipe: Pipe,
     /// Chunks it is to be told of, together, once some time has passed since it was told last.
@@ -171,14 +171,10 @@ impl Neighbour {
         told
     }
 
-    /// A list is gone here: nothing of it is told or awaited any more.
+    /// A list is gone here: nothing of it is told any more.
     pub(super) fn drop_list(&mut self, list: &ListId) {
         self.pending.retain(|(of, _)| of != list);
         self.entrusted.retain(|(of, _)| of != list);
-        let owed: Vec<_> = self.pipe.places().filter(|(of, _)| of == list).copied().collect();
-        for place in owed {
-            self.pipe.dropped(&place);
-        }
     }
 
     /// What it said of a list that we come to know only now must fit it.

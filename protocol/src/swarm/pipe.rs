@@ -168,8 +168,13 @@ impl Pipe {
         self.rest_until = self.rest_until.max(until);
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.in_flight.keys()
+    /// Nothing of this list is awaited from here any more.
+    pub(super) fn drop_list(&mut self, list: &ListId) {
+        let owed: Vec<Place> =
+            self.in_flight.keys().filter(|(of, _)| of == list).copied().collect();
+        for place in owed {
+            self.dropped(&place);
+        }
     }
 
     fn window(&self) -> u64 {

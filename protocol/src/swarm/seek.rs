@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use super::{Looked, Output, Swarm, list::List, pipe::Place};
+use super::{Looked, Output, Swarm, list::List};
 use crate::{
     Instant,
-    content::{Bits, ChunkRef, ListId, list_id},
+    content::{Bits, ChunkId, ChunkRef, ListId, list_id},
     terminal::Source,
 };
 
 impl Swarm {
-    /// Tells the neighbours that more of this list may be found here.
+    /// Tells the neighbours that more of this list may be found here than they know of.
     pub(super) fn expect(&self, chunks: &[ChunkRef], outputs: &mut Vec<Output>) {
         let list = list_id(chunks);
         let len = u32::try_from(chunks.len()).expect("a list has at most 131,072 chunks");
+        let found = self.list(&list).map_or_else(|| Bits::new(len), List::loud);
         for peer in self.neighbours.keys().copied() {
-            let (chunks, looked) = (Bits::new(len), Looked::NotYet);
+            let (chunks, looked) = (found.clone(), Looked::NotYet);
             outputs.push(Output::TellHave { peer, list, chunks, looked });
         }
     }
@@ -41,24 +42,47 @@ impl Swarm {
         self.lists.push(list);
     }
 
+    /// What is on its way is not waited for; what is here stays.
+    pub(super) fn hold(&mut self, id: &ListId, outputs: &mut Vec<Output>) {
+        let Some(index) = self.lists.iter().position(|list| list.id == *id) else { return };
+        self.cancel(index, outputs);
+        let list = &mut self.lists[index];
+        list.held_back = true;
+        let awaited: Vec<(ChunkId, Source)> = list.awaited().collect();
+        for (chunk, from) in awaited {
+            let at = list.place_of(&chunk).expect("it was asked for by its place");
+            list.not_coming(at, from);
+        }
+        self.owed_no_more(id);
+    }
+
     pub(super) fn drop_list(&mut self, id: &ListId, outputs: &mut Vec<Output>) {
         if let Some(index) = self.lists.iter().position(|list| list.id == *id) {
-            let list = self.lists.remove(index);
-            for (chunk, from) in list.awaited() {
-                // Another list may wait for the very same answer.
-                if !self.lists.iter().any(|other| other.awaits(&chunk, from)) {
-                    outputs.push(Output::Cancel { from, chunk });
-                }
-            }
+            self.cancel(index, outputs);
+            self.lists.remove(index);
         }
         for neighbour in self.neighbours.values_mut() {
             neighbour.drop_list(id);
         }
-        if let Some(hq) = &mut self.hq {
-            let owed: Vec<Place> = hq.places().filter(|(of, _)| of == id).copied().collect();
-            for place in owed {
-                hq.dropped(&place);
+        self.owed_no_more(id);
+    }
+
+    /// Nobody need send what was asked for of this list.
+    fn cancel(&self, index: usize, outputs: &mut Vec<Output>) {
+        let list = &self.lists[index];
+        for (chunk, from) in list.awaited() {
+            // Another list may wait for the very same answer.
+            let mut others = self.lists.iter().filter(|other| other.id != list.id);
+            if !others.any(|other| other.awaits(&chunk, from)) {
+                outputs.push(Output::Cancel { from, chunk });
             }
+        }
+    }
+
+    fn owed_no_more(&mut self, id: &ListId) {
+        let pipes = self.neighbours.values_mut().map(|neighbour| &mut neighbour.pipe);
+        for pipe in pipes.chain(&mut self.hq) {
+            pipe.drop_list(id);
         }
     }
 

@@ -356,3 +356,30 @@ fn a_neighbour_may_speak_of_ever_new_lists_and_what_we_seek_is_never_forgotten()
     let got = Input::Got { peer: peer(1), list: list_id_of(&swarm), chunks: vec![0] };
     assert_eq!(fetches(&swarm.handle(Instant(3), got)).len(), 1);
 }
+
+#[test]
+fn what_a_full_disk_holds_is_told_and_served_and_no_more_is_asked_for() {
+    let chunks = list(3);
+    let (mut swarm, outputs) = seeking(&chunks, &[(1, &[0, 1])]);
+    let from = Source::Neighbour(peer(1));
+    let asked = fetches(&outputs);
+    assert_eq!(asked.len(), 2);
+    let id = list_id_of(&swarm);
+    let (here, awaited) = (asked[0].1, asked[1].1);
+    _ = swarm.handle(Instant(2), Input::Fetched { from, chunk: here, bytes: 5 });
+    let outputs = swarm.handle(Instant(3), Input::Hold(id));
+    assert!(outputs.contains(&Output::Cancel { from, chunk: awaited }), "{outputs:?}");
+    assert_eq!(fetches(&swarm.handle(Instant(4), hq_up())), []);
+    let later = Instant(5) + ASK_AROUND;
+    assert_eq!(fetches(&swarm.handle(later, Input::Tick)), []);
+    assert_eq!(swarm.deadline(later), Instant::NEVER, "it waits for nothing");
+
+    let at = swarm.lists[0].place_of(&here).unwrap();
+    let held = |looked, peer| Output::TellHave { peer, list: id, chunks: bits(3, [at]), looked };
+    let outputs = swarm.handle(later, Input::NeighbourUp(peer(2)));
+    assert!(outputs.contains(&held(Looked::Yes, peer(2))), "{outputs:?}");
+    let outputs = swarm.handle(later, Input::Expect { chunks: chunks.clone() });
+    assert!(outputs.contains(&held(Looked::NotYet, peer(1))), "it is not unsaid: {outputs:?}");
+    let outputs = swarm.handle(later, Input::Seek { chunks, have: bits(3, [at]) });
+    assert_eq!(fetches(&outputs).len(), 1, "there is room again: {outputs:?}");
+}

@@ -36,9 +36,9 @@ pub(crate) enum Trouble {
 }
 
 impl Swarm {
-    /// None when the list is not sought, or is complete.
+    /// None when the list is not sought.
     pub(crate) fn lacking(&self, id: &ListId, now: Instant) -> Option<Lacking> {
-        let list = self.list(id).filter(|list| !list.complete())?;
+        let list = self.list(id).filter(|list| list.is_sought())?;
         let mut asked: Vec<Source> = list.awaited().map(|(_, from)| from).collect();
         asked.sort_unstable();
         asked.dedup();

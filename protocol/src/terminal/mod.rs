@@ -394,6 +394,9 @@ impl Terminal {
                 install::Output::Seek { chunks, have } => {
                     self.swarm(now, swarm::Input::Seek { chunks, have }, outputs);
                 }
+                install::Output::Hold(list) => {
+                    self.swarm(now, swarm::Input::Hold(list), outputs);
+                }
                 install::Output::Drop(list) => {
                     self.swarm(now, swarm::Input::Drop(list), outputs);
                 }
