@@ -7,6 +7,7 @@
 //! database means is decided in `storemesh-protocol`.
 
 pub mod bulk;
+pub mod clock;
 pub mod config;
 pub mod db;
 pub mod exit;

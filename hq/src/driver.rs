@@ -9,11 +9,14 @@
 //! terminals. The other way nobody waits: a terminal that does not read what is sent to it loses
 //! its link. A failed commit ends the thread, and the process with it.
 
-use std::{collections::BTreeMap, thread, time::SystemTime};
+use std::{collections::BTreeMap, thread};
 
 use anyhow::Context as _;
-use storemesh_host::db::Db;
-use storemesh_keys::{Name, PeerId, Timestamp};
+use storemesh_host::{
+    clock::{self, wall},
+    db::Db,
+};
+use storemesh_keys::{Name, PeerId};
 use storemesh_protocol::{
     Instant, Save,
     feeds::hq::FromFeeds,
@@ -247,15 +250,8 @@ impl Driver {
     }
 
     fn now(&self) -> Instant {
-        let running = self.started.elapsed().as_micros();
-        Instant(u64::try_from(running).unwrap_or(u64::MAX))
+        clock::since(self.started)
     }
-}
-
-/// The chain's time is HQ's clock.
-pub(crate) fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

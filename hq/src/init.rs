@@ -13,15 +13,13 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use storemesh_host::{exit::Failure, files, folder, out};
+use storemesh_host::{clock::wall, exit::Failure, files, folder, out};
 use storemesh_keys::root;
 use zeroize::Zeroizing;
 
 use crate::{
     cli::{Common, InitFlags},
-    config,
-    driver::wall,
-    own_key,
+    config, own_key,
 };
 
 const PASSPHRASE_ENV: &str = "STOREMESH_ROOT_PASSPHRASE";

@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 use storemesh_host::{
+    clock::wall,
     exit::{Exit, Failure, exit_of},
     http::{Client, ClientError},
     out, ports, sizes, token,
@@ -21,7 +22,6 @@ use storemesh_keys::Name;
 use crate::{
     admin::json::{FleetRow, Invitation, NewInvitation, NewStore, ReleaseRow, Started, StoreRow},
     cli::Common,
-    driver::wall,
     serve::{ADMIN, TOKEN_FILE},
     tables::{self, Column::Left, Column::Right},
 };

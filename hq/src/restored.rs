@@ -6,12 +6,11 @@
 //! the folder's lock says so.
 
 use serde_json::json;
-use storemesh_host::{folder, out};
+use storemesh_host::{clock::wall, folder, out};
 use storemesh_keys::root;
 
 use crate::{
     cli::{Common, RestoredFlags},
-    driver::wall,
     init::{Asked, passphrase},
     own_key,
 };

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use storemesh_host::{
-    folder,
+    clock, folder,
     http::{bind_tcp, serve_tcp},
     out, ports,
     quic::{self, Listener},
@@ -60,7 +60,7 @@ pub(crate) fn run(common: &Common, flags: ServeFlags) -> anyhow::Result<()> {
 
 async fn serve(common: &Common, settings: &Settings, end_with_stdin: bool) -> anyhow::Result<()> {
     let folder = folder::open(&common.data)?;
-    let own = own_key::load(folder.path(), driver::wall())?;
+    let own = own_key::load(folder.path(), clock::wall())?;
     let chain = own.trust.chain;
     let name = own.signer.described().name.clone();
     let chunks = Chunks::open(folder.path())?;

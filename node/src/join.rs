@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use storemesh_host::{
+    clock::wall,
     exit::Failure,
     folder,
     frames::{read_frame, write_frame},
@@ -22,7 +23,6 @@ use tokio::time::timeout;
 
 use crate::{
     cli::{Common, JoinFlags},
-    driver::wall,
     membership, uplink,
 };
 

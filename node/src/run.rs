@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use storemesh_host::{
+    clock,
     exit::{Exit, Failure},
     folder,
     http::{bind_tcp, bind_unix, serve_tcp, serve_unix},
@@ -33,7 +34,7 @@ use crate::{
     cli::{Common, RunFlags, VERSION},
     config::{self, Settings},
     disk::Disk,
-    driver::{self, Driver, Event, Reach, wall},
+    driver::{self, Driver, Event, Reach},
     feeds,
     fetch::STORING_MAX,
     membership,
@@ -187,7 +188,7 @@ fn setup(key: &SecretKey, settings: &Settings) -> anyhow::Result<Setup> {
     Ok(Setup {
         key: key.clone(),
         seed: u64::from_le_bytes(seed),
-        wall: wall(),
+        wall: clock::wall(),
         neighbours: settings.neighbours.clone(),
         hq_list: settings.hq_list,
     })

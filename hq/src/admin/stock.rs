@@ -4,6 +4,8 @@
 //! GET /v1/stock/{item}?store=S        one store's, or a bare array of all that know the item
 //! ```
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     extract::{Path, State},
@@ -11,13 +13,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use serde::Deserialize;
-use std::collections::BTreeMap;
-
 use storemesh_host::{
     http::{Asked, Parameters, Problem},
     stock::Stock,
 };
-
 use storemesh_keys::{Name, PeerId};
 use storemesh_protocol::feeds::Author;
 

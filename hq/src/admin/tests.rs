@@ -4,6 +4,7 @@ use std::{fs, net::Ipv4Addr};
 
 use serde_json::{Value, json};
 use storemesh_host::{
+    clock,
     http::{Client, ClientError, bind_tcp, serve_tcp},
     token,
 };
@@ -30,12 +31,12 @@ struct World {
 async fn world() -> World {
     let data = tempfile::tempdir().unwrap();
     let root = SecretKey::generate();
-    own_key::create(data.path(), &root, &"acme".parse().unwrap(), driver::wall()).unwrap();
+    own_key::create(data.path(), &root, &"acme".parse().unwrap(), clock::wall()).unwrap();
     start(data).await
 }
 
 async fn start(data: TempDir) -> World {
-    let own = own_key::load(data.path(), driver::wall()).unwrap();
+    let own = own_key::load(data.path(), clock::wall()).unwrap();
     let db = db::open(&data.path().join(db::FILE)).unwrap();
     let chain = own.trust.chain;
     let hq = Hq::load(own.signer.clone(), own.trust, &db.rows().unwrap()).unwrap();
@@ -125,7 +126,7 @@ async fn a_store_is_added_once_and_its_codes_lead_to_hq() {
     let code: InvitationCode = answer["code"].as_str().unwrap().parse().unwrap();
     assert_eq!(code.chain(), world.chain);
     assert_eq!(code.addresses(), ["hq.example.org:7400"]);
-    let left = answer["until_ms"].as_u64().unwrap() - driver::wall().0;
+    let left = answer["until_ms"].as_u64().unwrap() - clock::wall().0;
     assert!((3_500_000..=3_600_000).contains(&left));
     let nowhere = world.post("/v1/stores/s2/invitations", json!({})).await.unwrap_err();
     assert!(nowhere.is("no-store") && nowhere.detail.contains("store add"), "{nowhere:?}");

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, thread};
 
 use anyhow::Context as _;
-use storemesh_host::db::Db;
+use storemesh_host::{
+    clock::{self, wall},
+    db::Db,
+};
 use storemesh_protocol::{
     Instant,
     feeds::{
@@ -22,10 +25,7 @@ use tokio::{
 };
 
 use super::{BATCH_MAX, Event, Inbox, Order};
-use crate::{
-    driver::{self, wall},
-    own_key::OwnKey,
-};
+use crate::{driver, own_key::OwnKey};
 
 /// What others need of the thread.
 #[derive(Debug)]
@@ -174,8 +174,7 @@ impl Driver {
     }
 
     fn now(&self) -> Instant {
-        let running = self.started.elapsed().as_micros();
-        Instant(u64::try_from(running).unwrap_or(u64::MAX))
+        clock::since(self.started)
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use quinn::{ConnectionError, Endpoint, RecvStream, SendStream};
 use storemesh_host::{
+    clock::wall,
     db::Db,
     frames::write_frame,
     quic::{client_endpoint, connect, server_endpoint},
@@ -43,8 +44,8 @@ struct World {
 async fn world() -> World {
     let data = tempfile::tempdir().unwrap();
     let root = SecretKey::generate();
-    own_key::create(data.path(), &root, &"acme".parse().unwrap(), driver::wall()).unwrap();
-    let own = own_key::load(data.path(), driver::wall()).unwrap();
+    own_key::create(data.path(), &root, &"acme".parse().unwrap(), wall()).unwrap();
+    let own = own_key::load(data.path(), wall()).unwrap();
     assert_eq!(own.trust.chain, ChainId::of_root(root.public()));
     let db = db::open(&data.path().join("hq.redb")).unwrap();
     let hq = Hq::load(own.signer.clone(), own.trust, &db.rows().unwrap()).unwrap();
@@ -106,7 +107,7 @@ impl World {
         assert_eq!(welcome.online.verify(self.trust.chain.root()).unwrap().key, self.hq.public());
         caller.say(&ToHq { enrol: Some(Enrol { invitation, proof }), ..ToHq::default() }).await;
         let certificate = caller.hear().await.enrolled.unwrap();
-        let read = certificate.verify(&self.trust, driver::wall(), Expiry::Enforced).unwrap();
+        let read = certificate.verify(&self.trust, wall(), Expiry::Enforced).unwrap();
         assert_eq!((read.peer, read.store.as_ref()), (key.peer_id(), "s1"));
         (key, certificate)
     }
@@ -145,7 +146,7 @@ async fn an_enrolled_terminal_fetches_chunks_in_the_order_in_which_it_asks() {
     assert!(caller.hear().await.welcome.is_some());
     caller.say(&ToHq { ask_lease: Some(AskLease {}), ..ToHq::default() }).await;
     let lease = caller.hear().await.lease.unwrap();
-    let lease = lease.verify(&world.trust, driver::wall(), Expiry::Enforced).unwrap();
+    let lease = lease.verify(&world.trust, wall(), Expiry::Enforced).unwrap();
     assert_eq!((lease.holder, lease.epoch), (key.peer_id(), 1));
 
     let nobodys = ChunkId([7; 32]);
@@ -272,7 +273,7 @@ async fn an_entry_that_a_terminal_gives_is_acknowledged_when_it_is_on_disk() {
     assert_eq!(first.boot, Some(Boot(1)), "HQ's generation");
     write_frame(&mut out, &till.writes("sales", b"{}")).await.unwrap();
     let acked = hear_feeds(&mut input, |frame| frame.acks.is_some()).await.acks.unwrap();
-    let ack = acked[0].verify(&world.trust, driver::wall(), Expiry::Enforced).unwrap();
+    let ack = acked[0].verify(&world.trust, wall(), Expiry::Enforced).unwrap();
     assert_eq!((ack.seq, ack.feed.author.peer()), (1, key.peer_id()));
     let on_disk = world.books.look(|read| Cursor::newest(read).to_string()).unwrap();
     assert_eq!(on_disk, "1-1");

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
+use storemesh_host::clock::wall;
+
 use super::{Finding, facts::Facts};
-use crate::{driver::wall, words};
+use crate::words;
 
 const CHECK: &str = "clock";
 /// Two machines that are kept right differ by less.

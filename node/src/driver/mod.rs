@@ -15,12 +15,11 @@ mod notices;
 use std::{
     collections::{BTreeMap, VecDeque},
     thread,
-    time::SystemTime,
 };
 
 use anyhow::{Context as _, anyhow};
-use storemesh_host::db::Db;
-use storemesh_keys::{PeerId, Timestamp};
+use storemesh_host::{clock, db::Db};
+use storemesh_keys::PeerId;
 use storemesh_protocol::{
     Instant,
     content::ChunkRef,
@@ -318,13 +317,6 @@ impl Driver {
     }
 
     fn now(&self) -> Instant {
-        let running = self.started.elapsed().as_micros();
-        Instant(u64::try_from(running).unwrap_or(u64::MAX))
+        clock::since(self.started)
     }
-}
-
-/// The machine's own clock.
-pub(crate) fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -12,10 +12,9 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use storemesh_host::db::Db;
+use storemesh_host::{clock, db::Db};
 use storemesh_keys::PeerId;
 use storemesh_protocol::{
-    Instant,
     feeds::terminal::{
         Event as Notice, FromFeeds, Input, Output, PostError, Posted, RoomFor, Setup, TerminalFeeds,
     },
@@ -91,7 +90,7 @@ impl Driver {
 
     fn run(self, runtime: &Handle) -> anyhow::Result<()> {
         let Self { setup, db, room, lanes, tell, started } = self;
-        let now = since(started);
+        let now = clock::since(started);
         let loaded = db.batch(|storage| TerminalFeeds::load(setup, storage, now));
         let (feeds, first) = loaded.with_context(unwritten)?;
         let mut running = Running {
@@ -130,7 +129,7 @@ impl Running {
                 stop |= matches!(event, Event::Said(Said::Stop));
                 self.take(event, &mut inputs);
             }
-            let now = since(self.started);
+            let now = clock::since(self.started);
             if self.feeds.deadline() <= now {
                 inputs.push(Input::Tick);
             }
@@ -145,7 +144,7 @@ impl Running {
     }
 
     fn patience(&self) -> Duration {
-        let due = self.feeds.deadline().since(since(self.started));
+        let due = self.feeds.deadline().since(clock::since(self.started));
         if self.room_for == RoomFor::All { due } else { due.min(LOOK_AGAIN) }
     }
 
@@ -229,10 +228,6 @@ impl Running {
             self.own.push_back(Input::Down(side));
         }
     }
-}
-
-fn since(started: std::time::Instant) -> Instant {
-    Instant(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX))
 }
 
 fn unwritten() -> anyhow::Error {
