@@ -14,7 +14,7 @@ use storemesh_protocol::feeds::hq::Cursor;
 use crate::{
     admin::json::HeldRow,
     cli::{Common, ExportFlags},
-    ops::{ask, client, refusals, show},
+    ops::{ask, client, refusals, show, warn},
     tables::{self, Column::Left, Column::Right},
 };
 
@@ -67,6 +67,7 @@ pub(crate) fn status(common: &Common, store: Option<&Name>) -> anyhow::Result<()
         Some(store) => format!("/v1/journal/status?store={store}"),
         None => "/v1/journal/status".to_owned(),
     };
+    warn(&client)?;
     let rows: Vec<HeldRow> = ask(async { client.get(&path).await.map_err(refusals) })?;
     show(common, &rows, || {
         if rows.is_empty() {

@@ -4,6 +4,7 @@
 //! `--json`. What HQ refuses ends with exit code 4 and HQ's own words; where none runs, with 3.
 
 use std::{
+    io::Write as _,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
     time::Duration,
@@ -142,8 +143,18 @@ pub(crate) fn list_releases(common: &Common) -> anyhow::Result<()> {
     })
 }
 
+/// What is wrong with HQ itself: on stderr, so that a program reads no more than it asked for.
+pub(crate) fn warn(client: &Client) -> anyhow::Result<()> {
+    let alarms: Vec<String> = ask(async { client.get("/v1/alarms").await.map_err(refusals) })?;
+    for alarm in alarms {
+        _ = writeln!(std::io::stderr(), "warning: {alarm}");
+    }
+    Ok(())
+}
+
 pub(crate) fn fleet(common: &Common) -> anyhow::Result<()> {
     let client = client(&common.data)?;
+    warn(&client)?;
     let fleet: Vec<FleetRow> = ask(async { client.get("/v1/fleet").await.map_err(refusals) })?;
     show(common, &fleet, || tables::fleet(&fleet, wall().0))
 }

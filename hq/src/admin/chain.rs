@@ -5,6 +5,7 @@
 //! GET  /v1/settings                      POST /v1/settings {what changes}
 //! GET  /v1/ends                          POST /v1/terminals/{terminal}/end {topic?}
 //! GET  /v1/clones                        POST /v1/clones/{terminal}/settle
+//! GET  /v1/alarms                        what is wrong with HQ itself
 //! ```
 //!
 //! A terminal is a name, an id, or the beginning of one that no other begins with. One order at a time:
@@ -16,7 +17,7 @@ use axum::{
     http::StatusCode,
 };
 use storemesh_host::http::Problem;
-use storemesh_keys::Name;
+use storemesh_keys::{Name, Timestamp};
 use storemesh_protocol::{
     feeds::{
         Author, Control, Ended, EntryId, Schema, Settings,
@@ -30,7 +31,7 @@ use super::{
     json::{CloneRow, EndRow, NewEnd, NewSchema, Said, SchemaRow, SettingsRow},
     mismatch, parse,
 };
-use crate::{feeds::Order as FeedsOrder, schema};
+use crate::{feeds::Order as FeedsOrder, schema, utc};
 
 pub(super) async fn show_schema(State(admin): State<Admin>) -> Result<Json<SchemaRow>, Problem> {
     let newest = admin.journal.look(|read, _| feeds::schema(read)).await?;
@@ -95,6 +96,19 @@ pub(super) async fn end(
     let author = Author::terminal(terminal.peer);
     let said = admin.append(FeedsOrder::End { author, topic }).await?;
     Ok(Json(said_of(&terminal, &said)))
+}
+
+/// What is wrong with HQ itself, in words, and what to do.
+pub(super) async fn alarms(State(admin): State<Admin>) -> Result<Json<Vec<String>>, Problem> {
+    let behind = admin.journal.look(|read, _| feeds::behind_since(read)).await?;
+    let said = |at: Timestamp| {
+        let at = utc::text(at);
+        format!(
+            "this HQ's data was put back from a backup, as terminals have shown since {at}: stop it, and run \
+             `storemesh-hq restored` before it serves again, or what it has lost does not come back"
+        )
+    };
+    Ok(Json(behind.map(said).into_iter().collect()))
 }
 
 pub(super) async fn clones(State(admin): State<Admin>) -> Result<Json<Vec<CloneRow>>, Problem> {

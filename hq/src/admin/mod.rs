@@ -7,7 +7,7 @@
 //! PUT  /v1/chunks/{id}?plain_bytes=N           the stored form
 //! POST /v1/releases {release head}             GET /v1/releases
 //! POST /v1/releases/{product}/{version}/start
-//! GET  /v1/fleet
+//! GET  /v1/fleet                               GET /v1/alarms
 //! ```
 //!
 //! What is said to the chain stands in `chain`, the journals in `journal`, and stock in `stock`.
@@ -72,6 +72,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/v1/releases", get(releases::list).post(releases::add))
         .route("/v1/releases/{product}/{version}/start", post(releases::start))
         .route("/v1/fleet", get(stores::fleet))
+        .route("/v1/alarms", get(chain::alarms))
         .route("/v1/schema", get(chain::show_schema).post(chain::publish))
         .route("/v1/settings", get(chain::show_settings).post(chain::set))
         .route("/v1/ends", get(chain::ends))

@@ -220,7 +220,7 @@ fn note(event: &Noted) {
             generation,
             seq,
             known,
-            "terminals have heard more of HQ than it knows of: it was restored from a backup; stop it, and `storemesh-hq restored`"
+            "a terminal shows what HQ has signed and does not know of: it was restored from a backup; stop it, and `storemesh-hq restored`"
         ),
         Noted::OutOfScope { bytes } => tracing::error!(
             bytes,

@@ -2,6 +2,11 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
+use storemesh_keys::Timestamp;
+use storemesh_protocol::{
+    feeds::{Ack, Author, Boot, FeedId, HeaderHash, Scope, Topic},
+    wire::{encode, feeds::FeedFrame},
+};
 use tokio::{sync::mpsc, time::timeout};
 
 use super::*;
@@ -197,7 +202,7 @@ async fn what_was_written_after_an_end_is_not_exported_and_status_says_what_is_w
     world.give(1, till.writes("stock", b"no record")).await;
     world.give(1, till.writes("sales", b"{}")).await;
     world.journal(1).await;
-    let author = storemesh_protocol::feeds::Author::terminal(till.key.peer_id());
+    let author = Author::terminal(till.key.peer_id());
     let sales = Some("sales".parse().unwrap());
     for topic in [None, sales] {
         world.feeds.order(feeds::Order::End { author, topic }).await.unwrap().unwrap();
@@ -226,4 +231,35 @@ async fn what_was_written_after_an_end_is_not_exported_and_status_says_what_is_w
     assert_eq!(world.get("/v1/clones").await, json!([]));
     let nobody = world.post("/v1/terminals/till-9/end", json!({})).await.unwrap_err();
     assert!(nobody.is("no-terminal"), "{nobody:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hq_whose_folder_was_put_back_says_what_to_do_before_it_serves_on() {
+    let world = world().await;
+    world.till(1, "till-1", "s1").await;
+    assert_eq!(world.get("/v1/alarms").await, json!([]));
+    let described = world.signer.described();
+    let topic =
+        Topic { name: "sales".parse().unwrap(), scope: Scope::Store("s1".parse().unwrap()) };
+    let author = Author::terminal(SecretKey::generate().peer_id());
+    let lost = world.signer.sign(&Ack {
+        chain: described.chain,
+        generation: described.generation,
+        feed: FeedId { author, boot: Boot(1), topic },
+        seq: 1,
+        hash: HeaderHash([1; 32]),
+        at: Timestamp(1),
+        behind: None,
+    });
+    let acks = Some(vec![lost.into_signed()]);
+    world.give(1, encode(&FeedFrame { acks, ..FeedFrame::default() })).await;
+    let raised = async {
+        loop {
+            if let Some(alarm) = world.get("/v1/alarms").await[0].as_str() {
+                return alarm.to_owned();
+            }
+        }
+    };
+    let alarm = timeout(SOON, raised).await.unwrap();
+    assert!(alarm.contains("run `storemesh-hq restored`"), "{alarm}");
 }

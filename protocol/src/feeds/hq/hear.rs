@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Instant,
     feeds::{
-        Ack, Author, Boot, Control, EntryId, FeedId, Header, STOCK, Storage,
+        Ack, Author, Boot, Control, Entry, EntryId, FeedId, Header, STOCK, Storage,
         ended::is_ended,
         exchange::Policy as _,
         ledger::{Gap, Refused, Taken},
@@ -73,6 +73,11 @@ impl HqFeeds {
         for have in frame.have.into_iter().flatten() {
             self.have(from, member, &have, outputs);
         }
+        for ack in frame.acks.into_iter().flatten() {
+            if let Some(ack) = self.verify_ack(&ack) {
+                self.shown_ack(from.wall, storage, &ack, outputs);
+            }
+        }
         for Ask { feed, from: first, upto } in frame.ask.into_iter().flatten() {
             let number = self.ledger.number(&feed).filter(|_| self.reach.may_have(link, &feed));
             match (number, self.exchanges.get_mut(&member.store)) {
@@ -90,6 +95,11 @@ impl HqFeeds {
             }
         }
         for fork in frame.forks.into_iter().flatten() {
+            let headers = [&fork.one, &fork.other].map(Clone::clone);
+            let mut entries = headers.map(|header| Entry { header, payload: None }).into_iter();
+            if entries.any(|entry| self.shown_entry(from.wall, storage, entry, outputs)) {
+                continue;
+            }
             if let Some(author) = self.ledger.hear_fork(storage, &fork) {
                 self.forked(storage, author, outputs);
             }
@@ -133,24 +143,9 @@ impl HqFeeds {
             outputs.push(reject(link, "told of a feed of another store"));
             return;
         }
-        if feed.author == self.author {
-            self.told_of_own(have, outputs);
-        }
         let Some(exchange) = self.exchanges.get_mut(&member.store) else { return };
         let Some(number) = exchange.hear_of(link, feed, &mut self.ledger) else { return };
         exchange.hear_have(now, link, number, have, &self.ledger);
-    }
-
-    /// A terminal has what HQ itself has said. One that has more than was said knows another HQ.
-    fn told_of_own(&mut self, have: &Have, outputs: &mut Vec<Output>) {
-        let generation = have.feed.boot.0;
-        let known =
-            self.ledger.number(&have.feed).map_or(0, |number| self.ledger.feed(number).last);
-        if generation >= self.generation && have.last > known && !self.behind {
-            self.behind = true;
-            let seq = have.last;
-            outputs.push(Output::Event(Event::Behind { generation, seq, known }));
-        }
     }
 
     fn batch(
@@ -171,7 +166,9 @@ impl HqFeeds {
         }
         let mut bases = BTreeMap::new();
         let told = if batch.entries.is_empty() { &[][..] } else { &batch.bases };
-        for base in told.iter().filter_map(|base| self.ledger.verify_ack(base).ok()) {
+        for base in told {
+            let Ok(base) = self.ledger.verify_ack(base) else { continue };
+            self.shown_ack(from.wall, storage, &base, outputs);
             // What was pushed by the word of an HQ that is no more is asked for again, from further back,
             // unless that is what its bringer does not have.
             if base.generation < self.generation && !self.begins_late(from.link, &base.feed) {
@@ -214,6 +211,9 @@ impl HqFeeds {
             Ok(taken) => return self.taken(from, storage, taken, outputs),
             Err(why) => why,
         };
+        // What HQ says now comes from nobody, and was asked for to see whether it is true.
+        let shown = wire::decode(bytes).ok().filter(|_| why == Refused::OutOfScope);
+        let proof = shown.is_some_and(|it| self.shown_entry(from.wall, storage, it, outputs));
         if let Refused::Forked(number) = why {
             let author = self.ledger.feed(number).id.author;
             self.forked(storage, author, outputs);
@@ -232,7 +232,7 @@ impl HqFeeds {
                 exchange.refused(now, link, number, seq, later || why.is_the_senders_fault());
             }
         }
-        if why.is_the_senders_fault() {
+        if why.is_the_senders_fault() && !proof {
             outputs.push(Output::Reject { link, why: why.to_string() });
         }
     }

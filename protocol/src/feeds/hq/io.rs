@@ -100,7 +100,7 @@ pub enum Event {
     Void(EntryId),
     /// HQ was restored from a backup, and reads what it had said since: somebody has to say it again.
     Lost(Lost),
-    /// A terminal has heard more of HQ than HQ knows of: it was restored, and goes on as if it was not.
+    /// HQ is shown what it has signed, and does not know of: it was restored, and goes on as if it was not.
     Behind { generation: u64, seq: u64, known: u64 },
     /// Something was about to leave for a terminal that is not for it, and did not: a bug of ours.
     OutOfScope { bytes: u64 },

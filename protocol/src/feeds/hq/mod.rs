@@ -10,6 +10,7 @@
 //! functions here: never from this composite.
 
 mod arrivals;
+mod behind;
 mod boots;
 mod clones;
 mod hear;
@@ -39,6 +40,7 @@ use self::{
 pub(crate) use self::{arrivals::each_after, notes::voids, own::ends};
 pub use self::{
     arrivals::{Cursor, CursorError},
+    behind::behind_since,
     clones::{Claim, clone_claims, clones},
     io::{AppendError, Event, FromFeeds, Input, Lost, Output},
     own::{ended, schema, settings, topics},
@@ -72,6 +74,7 @@ pub const TABLES: &[&str] = &[
     stock::SEEN,
     arrivals::ARRIVALS,
     notes::VOIDS,
+    behind::BEHIND,
     own::WANTED,
     own::SCHEMAS,
     own::SETTINGS,
@@ -106,8 +109,6 @@ pub struct HqFeeds {
     grown: BTreeSet<FeedNo>,
     /// Nothing is acknowledged before.
     ack_at: Instant,
-    /// An HQ that was restored, and does not say so, is told of once.
-    behind: bool,
 }
 
 impl HqFeeds {
@@ -120,7 +121,8 @@ impl HqFeeds {
         let online = ledger.vouch_online(storage, signer.online());
         let online = online.expect("the chain root vouches for HQ's own key");
         ledger.raise_generation(generation);
-        let mut reach = Reach::new(author, generation);
+        let behind = behind::still_behind(storage, generation);
+        let mut reach = Reach::new(author, generation, behind);
         for certificate in ledger.certificates() {
             reach.certified(certificate);
         }
@@ -144,7 +146,6 @@ impl HqFeeds {
             running: BTreeMap::new(),
             grown: BTreeSet::new(),
             ack_at: Instant::default(),
-            behind: false,
             signer,
             trust,
         };

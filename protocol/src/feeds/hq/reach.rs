@@ -2,7 +2,8 @@
 //!
 //! A link is a terminal of one store: it may have what its own store writes, and HQ's control feed, and
 //! nothing else. HQ wants every feed of the link's store, and of its own control feed what it had signed in
-//! a former generation and lost.
+//! a former generation and lost. A side that claims more of this generation is asked for it too, as a proof
+//! that HQ was restored and does not know it; once it does know, no more.
 
 use std::collections::BTreeMap;
 
@@ -31,14 +32,16 @@ pub(super) struct Member {
 pub(super) struct Reach {
     pub(super) hq: Author,
     pub(super) generation: u64,
+    /// It is proved that HQ has lost some of what it said in this generation.
+    pub(super) behind: bool,
     pub(super) links: BTreeMap<LinkId, Member>,
     /// The store of each terminal that HQ has certified, by its newest certificate.
     homes: BTreeMap<PeerId, (u64, Name)>,
 }
 
 impl Reach {
-    pub(super) fn new(hq: Author, generation: u64) -> Self {
-        Self { hq, generation, links: BTreeMap::new(), homes: BTreeMap::new() }
+    pub(super) fn new(hq: Author, generation: u64, behind: bool) -> Self {
+        Self { hq, generation, behind, links: BTreeMap::new(), homes: BTreeMap::new() }
     }
 
     pub(super) fn certified(&mut self, certificate: &Certificate) {
@@ -61,10 +64,14 @@ impl Reach {
         }
     }
 
-    /// Whether an entry may come from that side at all.
+    /// Whether an entry may be taken from that side at all.
     pub(super) fn is_welcome(&self, link: LinkId, feed: &FeedId) -> bool {
-        let former = feed.boot.0 < self.generation;
-        self.may_have(link, feed) && (feed.author != self.hq || former)
+        self.may_have(link, feed) && !self.is_said_now(feed)
+    }
+
+    /// HQ says it itself, in this generation: nobody can have more of it, unless HQ was put back.
+    pub(super) fn is_said_now(&self, feed: &FeedId) -> bool {
+        feed.author == self.hq && feed.boot.0 >= self.generation
     }
 
     /// Bytes of a frame that are not for that side; 0, or there is a bug.
@@ -122,8 +129,9 @@ impl Policy<LinkId> for Reach {
     }
 
     fn wants(&self, side: LinkId, feed: &Feed, theirs: &Theirs) -> Wants {
-        let welcome = self.is_welcome(side, &feed.id);
-        let Some((from, upto)) = theirs.brings_to(feed).filter(|_| welcome) else {
+        let of_use = !self.behind || !self.is_said_now(&feed.id);
+        let wanted = of_use && self.may_have(side, &feed.id);
+        let Some((from, upto)) = theirs.brings_to(feed).filter(|_| wanted) else {
             return Wants::No;
         };
         // Nobody pushes what is behind the last that HQ has.

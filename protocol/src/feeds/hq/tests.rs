@@ -1,5 +1,6 @@
 //! A head office and its stores, without a network.
 
+mod behind;
 mod restored;
 mod shop;
 mod wrong;

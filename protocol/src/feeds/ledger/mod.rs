@@ -362,7 +362,7 @@ impl Feed {
 
 impl Acked {
     /// As [`Ack::order`].
-    fn order(&self) -> (u64, u64, u64) {
+    pub(crate) fn order(&self) -> (u64, u64, u64) {
         (self.generation, self.seq, self.reach())
     }
 

@@ -72,7 +72,7 @@ impl Ledger {
     }
 
     /// Whose key must have signed this header; none when nobody has vouched for it.
-    pub(super) fn signer(&self, header: &Header) -> Option<PeerId> {
+    pub(crate) fn signer(&self, header: &Header) -> Option<PeerId> {
         if header.author == Author::hq(self.trust.chain) {
             self.online.get(&header.certificate).map(|online| PeerId::from(online.key))
         } else {

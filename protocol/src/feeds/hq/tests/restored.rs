@@ -3,20 +3,13 @@
 use std::slice::from_ref;
 
 use super::{
-    shop::{Office, Till, asks, control, haves, signed_acks},
+    shop::{Office, Till, asks, control, events, haves, signed_acks},
     *,
 };
 use crate::{
     feeds::{Boot, FeedId},
     wire::feeds::{Ask, Batch, FeedFrame, Have},
 };
-
-fn events(outputs: &[Output]) -> Vec<Event> {
-    let events = outputs.iter().filter_map(|output| {
-        if let Output::Event(event) = output { Some(event.clone()) } else { None }
-    });
-    events.collect()
-}
 
 fn wanted() -> Control {
     let wanted = WantedRelease { release: shop::release(), at: Timestamp(5) };
@@ -308,21 +301,6 @@ fn a_range_that_hq_lacks_it_does_not_give() {
     assert_eq!(shop::entries(&restored.hears(&other, &ask(4, 4)), &other).len(), 1);
     restored.gives(&other, &till, &lost);
     assert_eq!(shop::entries(&restored.hears(&other, &ask(1, 4)), &other).len(), 4);
-}
-
-#[test]
-fn an_hq_that_was_restored_and_does_not_know_it_is_told_of() {
-    let mut office = Office::new();
-    let till = Till::new(&office, 1, "s1");
-    let backup = office.backup();
-    office.append(wanted());
-    let (mut restored, _) = Office::on(backup, 1);
-    restored.up(&till);
-    let have = Have { feed: office.own_feed(), first: 1, last: 3, keep: false, acked: 0 };
-    let frame = FeedFrame { have: Some(vec![have]), ..FeedFrame::default() };
-    let behind = Event::Behind { generation: 1, seq: 3, known: 2 };
-    assert_eq!(events(&restored.hears(&till, &frame)), [behind]);
-    assert_eq!(events(&restored.hears(&till, &frame)), [], "once");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use storemesh_keys::{
     Signed, Timestamp, Trust,
 };
 
-use super::super::{AppendError, HqFeeds, Input, Output};
+use super::super::{AppendError, Event, HqFeeds, Input, Output};
 use crate::{
     Instant,
     content::{ChunkRef, ReleaseHead, ReleaseId},
@@ -85,7 +85,7 @@ impl Office {
         let mut outputs = Vec::new();
         outputs.extend(self.feeds.handle(self.now, self.wall, &mut self.disk, vec![input]));
         for output in &outputs {
-            let stray = matches!(output, Output::Event(super::Event::OutOfScope { .. }));
+            let stray = matches!(output, Output::Event(Event::OutOfScope { .. }));
             assert!(!stray, "{output:?}");
         }
         outputs
@@ -299,6 +299,20 @@ pub(super) fn signed_acks(outputs: &[Output], till: &Till) -> Vec<HqSigned<Ack>>
 pub(super) fn entries(outputs: &[Output], till: &Till) -> Vec<Vec<u8>> {
     let batches = frames(outputs, till).filter_map(|frame| frame.batch);
     batches.flat_map(|batch| batch.entries).map(|entry| entry.to_vec()).collect()
+}
+
+pub(super) fn events(outputs: &[Output]) -> Vec<Event> {
+    let events = outputs.iter().filter_map(|output| {
+        if let Output::Event(event) = output { Some(event.clone()) } else { None }
+    });
+    events.collect()
+}
+
+pub(super) fn rejected(outputs: &[Output]) -> Vec<String> {
+    let why = outputs.iter().filter_map(|output| {
+        if let Output::Reject { why, .. } = output { Some(why.clone()) } else { None }
+    });
+    why.collect()
 }
 
 /// What HQ says in the entries that it gives.

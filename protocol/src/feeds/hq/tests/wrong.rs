@@ -3,7 +3,7 @@
 use std::slice::from_ref;
 
 use super::{
-    shop::{Office, Till, asks, entries, haves},
+    shop::{Office, Till, asks, entries, events, haves, rejected},
     *,
 };
 use crate::{
@@ -15,20 +15,6 @@ use crate::{
         feeds::{Ask, Cloned, FEEDS_MAX, FeedFrame, Fork, Have},
     },
 };
-
-fn rejected(outputs: &[Output]) -> Vec<String> {
-    let why = outputs.iter().filter_map(|output| {
-        if let Output::Reject { why, .. } = output { Some(why.clone()) } else { None }
-    });
-    why.collect()
-}
-
-fn events(outputs: &[Output]) -> Vec<Event> {
-    let events = outputs.iter().filter_map(|output| {
-        if let Output::Event(event) = output { Some(event.clone()) } else { None }
-    });
-    events.collect()
-}
 
 #[test]
 fn nothing_of_one_store_is_told_or_given_to_another_or_taken_from_it() {
