@@ -279,9 +279,9 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// HQ has acknowledged more of the feed: told to those who have some of it.
-    pub(crate) fn acked(&mut self, number: FeedNo, author: Option<S>) {
-        for (side, state) in &mut self.sides {
+    /// HQ has acknowledged more of the feed: told to those who have some of it, but for who said so.
+    pub(crate) fn acked(&mut self, number: FeedNo, author: Option<S>, from: Option<S>) {
+        for (side, state) in self.sides.iter_mut().filter(|(side, _)| from != Some(**side)) {
             let has = state.theirs.get(&number).is_some_and(|theirs| theirs.last > 0);
             if has || author == Some(*side) || state.sent.contains_key(&number) {
                 state.acks.insert(number);

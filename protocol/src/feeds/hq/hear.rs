@@ -74,7 +74,7 @@ impl HqFeeds {
             self.have(from, member, &have, outputs);
         }
         for ack in frame.acks.into_iter().flatten() {
-            if let Some(ack) = self.verify_ack(&ack) {
+            if let Ok(ack) = self.ledger.verify_ack(&ack) {
                 self.shown_ack(from.wall, storage, &ack, outputs);
             }
         }

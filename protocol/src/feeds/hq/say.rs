@@ -164,7 +164,7 @@ impl HqFeeds {
         let is_author =
             |link: &LinkId| self.reach.links.get(link).is_some_and(|member| member.peer == peer);
         let author = exchange.sides().find(is_author);
-        exchange.acked(number, author);
+        exchange.acked(number, author, None);
     }
 
     /// What the exchanges have to say now.

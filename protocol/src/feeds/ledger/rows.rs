@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use storemesh_keys::{Certificate, HqSigned, OnlineKey, Signed};
 
-use super::{ACKS, Acked, ENTRIES, FeedNo, Gap, Keeps, Ledger, PROOFS};
+use super::{ACKS, Acked, ENTRIES, Feed, FeedNo, Gap, Keeps, Ledger, PROOFS};
 use crate::{
     feeds::{
         Ack, CertificateHash, Entry, HeaderHash, Read, Storage,
@@ -90,6 +90,14 @@ impl Ledger {
     /// HQ's newest word on a feed, to be passed on.
     pub(crate) fn ack_of(storage: &dyn Read, number: FeedNo) -> Option<HqSigned<Ack>> {
         row(storage, ACKS, &number.key())
+    }
+
+    /// HQ's newest word on any feed, by its own time.
+    pub(crate) fn last_word(&self, storage: &dyn Read) -> Option<HqSigned<Ack>> {
+        let acked = |(number, feed): (_, &Feed)| Some((feed.acked?, number));
+        let acked = self.feeds().filter_map(acked);
+        let (_, number) = acked.max_by_key(|(acked, _)| (acked.generation, acked.at))?;
+        Self::ack_of(storage, number)
     }
 
     /// The entry itself, verified when it was taken.

@@ -59,7 +59,7 @@ impl TerminalFeeds {
             self.batch(now, storage, from, batch, outputs);
         }
         for ack in frame.acks.into_iter().flatten() {
-            if let Err(why) = self.hear_ack(now, storage, &ack, outputs) {
+            if let Err(why) = self.hear_ack(now, storage, from, &ack, outputs) {
                 outputs.push(Output::Reject { from, why });
             }
         }
@@ -125,7 +125,7 @@ impl TerminalFeeds {
         }
         // What is left out is left out because HQ has it: who does not know that would look for it again.
         for base in &told {
-            self.acked(now, storage, base, outputs);
+            self.acked(now, storage, from, base, outputs);
         }
     }
 
@@ -192,11 +192,12 @@ impl TerminalFeeds {
         &mut self,
         now: Instant,
         storage: &mut dyn Storage,
+        from: Source,
         ack: &HqSigned<Ack>,
         outputs: &mut Vec<Output>,
     ) -> Result<(), String> {
         let ack = self.ledger.verify_ack(ack)?;
-        self.acked(now, storage, &ack, outputs);
+        self.acked(now, storage, from, &ack, outputs);
         Ok(())
     }
 
@@ -204,13 +205,14 @@ impl TerminalFeeds {
         &mut self,
         now: Instant,
         storage: &mut dyn Storage,
+        from: Source,
         ack: &Verified<Ack>,
         outputs: &mut Vec<Output>,
     ) {
         self.raise_generation(ack.generation, outputs);
         let Some(number) = self.ledger.acked(storage, ack) else { return };
         let author = Source::Neighbour(ack.feed.author.peer());
-        self.exchange.acked(number, Some(author));
+        self.exchange.acked(number, Some(author), Some(from));
         self.hq_has(now, number);
         self.look_back.insert(number);
         self.hq_signed(ack.at, outputs);

@@ -286,7 +286,10 @@ impl TerminalFeeds {
         // What was seen while it was away, HQ's say on it above all.
         let forks = Some(Ledger::forks(storage)).filter(|forks| !forks.is_empty());
         let clones = Some(self.evidence.open()).filter(|clones| !clones.is_empty());
-        let frame = FeedFrame { boot, forks, clones, ..FeedFrame::default() };
+        // An HQ that was put back, and was not told so, sees it by its own last word.
+        let word = (side == Source::Hq).then(|| self.ledger.last_word(storage)).flatten();
+        let acks = word.map(|word| vec![word]);
+        let frame = FeedFrame { boot, acks, forks, clones, ..FeedFrame::default() };
         outputs.push(Output::Send { to: side, frame: frame.write(over(side)) });
     }
 

@@ -1,6 +1,7 @@
 //! Some terminals of a store on one table: what one says, another hears.
 
 mod counts;
+mod last_word;
 mod put_back;
 mod strangers;
 
