@@ -162,16 +162,21 @@ impl World {
         self.hq.backup = Some((self.hq.rows.clone(), self.hq.feeds.shelf.clone()));
     }
 
-    /// HQ is as it was when it was put aside, and speaks in a new generation; whether it was ever.
-    pub(super) fn restore_hq(&mut self) -> bool {
+    /// HQ, which is switched off now, is as it was when it was put aside; whether it was ever.
+    pub(super) fn put_back_hq(&mut self) -> bool {
         let Some((rows, left)) = self.hq.backup.clone() else { return false };
         self.kill_hq();
         (self.hq.rows, self.hq.feeds.shelf) = (rows, left);
-        self.hq.generation += 1;
-        self.hq.signer = signer(&self.hq.root, &self.hq.key, self.hq.generation);
         // What was ordered since is forgotten.
         self.wanted = None;
         true
+    }
+
+    /// An operator says so, and HQ will speak in the next generation.
+    pub(super) fn say_restored(&mut self) {
+        self.kill_hq();
+        self.hq.generation += 1;
+        self.hq.signer = signer(&self.hq.root, &self.hq.key, self.hq.generation);
     }
 
     /// With a real code, the real exchange, and no network in between.

@@ -105,13 +105,34 @@ impl World {
             Harm::Turn { t, forks } => self.turn_hostile(t, forks),
             Harm::BackupHq => self.backup_hq(),
             Harm::RestoreHq => {
-                if self.restore_hq() {
-                    self.hq.feeds.restored = true;
-                    self.forget_of_hq();
-                    self.excuse();
+                if self.hq_is_put_back() {
+                    self.say_restored();
                 }
             }
         }
+    }
+
+    fn hq_is_put_back(&mut self) -> bool {
+        let was = self.put_back_hq();
+        if was {
+            self.hq.feeds.restored = true;
+            self.forget_of_hq();
+            self.excuse();
+        }
+        was
+    }
+
+    /// HQ's folder is put back, and it serves it as if nothing was.
+    #[cfg(test)]
+    pub(in crate::world) fn put_back_hq_without_a_word(&mut self) {
+        assert!(self.hq_is_put_back());
+        self.hq.feeds.unsaid = Some(self.hq.generation());
+    }
+
+    /// HQ says that it serves a backup.
+    #[cfg(test)]
+    pub(in crate::world) fn hq_is_behind(&self) -> bool {
+        storemesh_protocol::feeds::hq::behind_since(&self.hq.feeds.shelf.batch()).is_some()
     }
 
     fn put_back(&mut self, t: usize, left: Shelf) {

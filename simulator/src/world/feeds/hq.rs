@@ -29,6 +29,8 @@ pub(in crate::world) struct HqSide {
     pub(super) told: BTreeMap<LinkId, Time>,
     /// It was restored: what it had said once it may have forgotten.
     pub(super) restored: bool,
+    /// It was put back in this generation, and nobody has said so.
+    pub(super) unsaid: Option<u64>,
 }
 
 #[derive(Debug)]

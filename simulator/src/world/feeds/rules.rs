@@ -3,6 +3,7 @@
 //! - Nobody is told of, asked for or given a feed of another store.
 //! - A side is told how far the feeds are at most once per [`TELL_EVERY`].
 //! - Who is honest is not refused, and no stream of two honest sides is cut.
+//! - HQ says that it serves a backup only where it does and nobody has said so.
 //!
 //! Entry bytes are counted as they come: [`World::feed_overhead`] says what they were against what was
 //! lacked.
@@ -93,6 +94,11 @@ impl World {
             }
             hq::Output::Event(hq::Event::OutOfScope { bytes }) => {
                 self.break_hq_rule(format!("was about to send {bytes} bytes out of scope"));
+            }
+            hq::Output::Event(hq::Event::Behind { .. }) => {
+                if self.hq.feeds.unsaid != Some(self.hq.generation()) {
+                    self.break_hq_rule("says that it serves a backup, and does not".to_owned());
+                }
             }
             hq::Output::Event(hq::Event::Forked(author)) => {
                 let author = *author;

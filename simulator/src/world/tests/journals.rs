@@ -84,6 +84,74 @@ fn an_hq_restored_from_a_backup_gets_back_from_the_stores_what_it_had_acknowledg
     }
 }
 
+/// HQ is put back as it was put aside, serves on without a word, and knows it as soon as somebody has called.
+#[track_caller]
+fn is_behind_with_the_first_call(store: &mut World) {
+    store.put_back_hq_without_a_word();
+    store.run(5 * SECOND);
+    store.start_hq();
+    let called = |world: &World| (0..world.hosts.len()).any(|t| world.is_on_the_line(t));
+    assert!(!store.hq_is_behind());
+    assert!(store.run_to(REDIAL, called).is_some(), "{:?}", store.broken());
+    let took = store.run_to(SECOND, World::hq_is_behind);
+    assert!(took.is_some(), "{:?}\n{}", store.broken(), store.last_steps(60).join("\n"));
+    store.kill_hq();
+    store.start_hq();
+    store.run(5 * SECOND);
+    assert!(store.hq_is_behind(), "it says so until somebody does");
+}
+
+/// Until HQ has all again, and says no more that it has not.
+#[track_caller]
+fn is_well_once_somebody_has_said_so(store: &mut World) {
+    store.say_restored();
+    store.start_hq();
+    store.run(REDIAL);
+    settles_within(store, 30 * SECOND);
+    assert_eq!((store.hq_is_behind(), store.excused()), (false, 0));
+}
+
+#[test]
+fn an_hq_that_was_put_back_without_a_word_knows_it_with_the_first_terminal_that_calls() {
+    for seed in 0..10 {
+        let mut store = open(4, seed);
+        store.open_tills(Duration::from_mins(2), 40);
+        store.run(10 * SECOND);
+        store.harm(Harm::BackupHq);
+        store.run(15 * SECOND);
+        is_behind_with_the_first_call(&mut store);
+        store.run(10 * SECOND);
+        is_well_once_somebody_has_said_so(&mut store);
+    }
+}
+
+#[test]
+fn it_knows_it_too_when_every_till_was_switched_off_since_and_nobody_sells() {
+    for seed in 0..10 {
+        let mut store = open(3, seed);
+        sell(&mut store, 1, 1);
+        store.harm(Harm::BackupHq);
+        sell(&mut store, 1, 20);
+        (0..3).for_each(|t| store.stop_terminal(t));
+        store.run(SECOND);
+        (0..3).for_each(|t| store.start_terminal(t));
+        is_behind_with_the_first_call(&mut store);
+        is_well_once_somebody_has_said_so(&mut store);
+    }
+}
+
+#[test]
+fn it_knows_it_too_when_nothing_but_an_order_is_lost() {
+    for seed in 0..10 {
+        let mut store = open(3, seed);
+        store.harm(Harm::BackupHq);
+        store.publish(CHUNKS, 0);
+        store.run(2 * DOWNLOAD);
+        is_behind_with_the_first_call(&mut store);
+        is_well_once_somebody_has_said_so(&mut store);
+    }
+}
+
 /// Sales of a terminal that HQ has, and after a while tells of.
 fn sell(store: &mut World, t: usize, sales: usize) {
     let sales: Vec<usize> = (0..sales).map(|_| store.sell_now(t, AckLevel::Hq)).collect();
