@@ -1,10 +1,11 @@
 //! Sales are posted on terminals, and read at HQ: each once, whatever was killed in between.
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use storemesh_sim::live::{
+    alarms,
     cashier::{Cashier, EntryName, Receipt},
     chain::STORE,
     stop,
@@ -120,6 +121,26 @@ fn stock_is_the_same_on_every_terminal_and_at_hq() -> Result<()> {
     everywhere("89")
 }
 
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let done = Command::new("cp").arg("-a").args([from, to]).status()?;
+    anyhow::ensure!(done.success(), "copying {}", from.display());
+    Ok(())
+}
+
+/// HQ is stopped, and its folder put aside.
+fn back_up(shop: &mut Shop) -> Result<()> {
+    shop.chain.hq.stop()?;
+    copy(&shop.chain.hq.data(), &shop.path("backup"))
+}
+
+/// HQ is stopped, and its folder is as it was then.
+fn put_back(shop: &mut Shop) -> Result<()> {
+    shop.chain.hq.stop()?;
+    let data = shop.chain.hq.data();
+    fs::remove_dir_all(&data)?;
+    copy(&shop.path("backup"), &data)
+}
+
 #[test]
 fn an_hq_restored_from_a_backup_gets_back_what_it_had_lost() -> Result<()> {
     let mut shop = Shop::running(2)?;
@@ -127,33 +148,71 @@ fn an_hq_restored_from_a_backup_gets_back_what_it_had_lost() -> Result<()> {
     sold.insert(sell(&shop, 0, "sales", ("before", "{}"))?);
     let mut cashier = Cashier::at(&shop.chain.terminals[0])?;
     arrived(&shop, 1)?;
-    shop.chain.hq.stop()?;
-    let (data, backup) = (shop.chain.hq.data(), shop.path("backup"));
-    let copy = |from: &std::path::Path, to: &std::path::Path| {
-        let done = std::process::Command::new("cp").arg("-a").args([from, to]).status()?;
-        anyhow::ensure!(done.success(), "copying {}", from.display());
-        anyhow::Ok(())
-    };
-    copy(&data, &backup)?;
+    back_up(&mut shop)?;
     shop.chain.serve_again()?;
     sold.insert(cashier.sell("sales", "lost", b"{}", "hq")?);
     let lines = arrived(&shop, 2)?;
     let lost = lines[1]["cursor"].as_str().context("a cursor")?.to_owned();
 
-    shop.chain.hq.stop()?;
-    std::fs::remove_dir_all(&data)?;
-    copy(&backup, &data)?;
-    let folder = data.parent().context("a folder")?;
-    let mut restored = vec!["restored".to_owned()];
-    for (flag, file) in [("--root-key", "root.age"), ("--passphrase-file", "passphrase")] {
-        restored.extend([flag.to_owned(), folder.join(file).display().to_string()]);
-    }
-    shop.chain.hq.run(restored)?.well("saying that HQ was restored")?;
+    put_back(&mut shop)?;
+    shop.chain.hq.restored()?;
     shop.chain.serve_again()?;
     let lines = arrived(&shop, 2)?;
     assert_eq!((lines.len(), names(&lines)?), (2, sold));
     let refused = shop.chain.hq.run(["journal", "export", "--since", &lost])?;
     assert!(refused.code == Some(4) && refused.error().contains("restored"), "{refused:?}");
     cashier.sell("sales", "after", b"{}", "hq")?;
+    Ok(())
+}
+
+/// What `fleet` and `journal status` say on stderr, for a person and for a program; they do what they should
+/// all the same.
+fn warnings(shop: &Shop) -> Result<BTreeSet<String>> {
+    let hq = &shop.chain.hq;
+    let mut warnings = BTreeSet::new();
+    for command in [&["fleet"][..], &["journal", "status"]] {
+        let table = hq.run_in_words(command)?.well("asking")?;
+        let rows = hq.run(command)?.well("asking")?;
+        anyhow::ensure!(table.stdout.contains("t1"), "{command:?} says {:?}", table.stdout);
+        anyhow::ensure!(!rows.json::<Vec<Value>>()?.is_empty(), "{command:?} lists nothing");
+        anyhow::ensure!(table.stderr == rows.stderr, "{:?} {:?}", table.stderr, rows.stderr);
+        warnings.insert(table.stderr);
+    }
+    Ok(warnings)
+}
+
+#[test]
+fn an_hq_that_serves_a_backup_without_a_word_says_what_to_do_until_it_is_done() -> Result<()> {
+    let silent = BTreeSet::from([String::new()]);
+    let mut shop = Shop::running(2)?;
+    let mut sold = BTreeSet::from([sell(&shop, 0, "sales", ("before", "{}"))?]);
+    let mut cashier = Cashier::at(&shop.chain.terminals[0])?;
+    arrived(&shop, 1)?;
+    back_up(&mut shop)?;
+    shop.chain.serve_again()?;
+    sold.insert(cashier.sell("sales", "lost", b"{}", "hq")?);
+    assert_eq!(warnings(&shop)?, silent);
+
+    put_back(&mut shop)?;
+    shop.chain.serve_again()?;
+    let said = stop::until("HQ's warning", AT_HQ_WITHIN, || {
+        let said = warnings(&shop)?;
+        Ok((said.len() == 1 && said != silent).then_some(said))
+    })?;
+    let warning = said.first().context("one")?;
+    let (lines, does) = (warning.lines().count(), "run `storemesh-hq restored` before it serves");
+    assert!(lines == 1 && warning.starts_with("warning: ") && warning.contains(does), "{said:?}");
+    let alarms = alarms::of_chain(&shop.chain)?;
+    let [alarm] = &alarms[..] else { panic!("one error in the logs: {alarms:?}") };
+    assert!(alarm.starts_with("HQ ") && alarm.contains("`storemesh-hq restored`"), "{alarm}");
+
+    shop.chain.hq.stop()?;
+    // At the end there may be no error in the log.
+    fs::rename(shop.chain.hq.log(), shop.path("hq.behind.log"))?;
+    shop.chain.hq.restored()?;
+    shop.chain.serve_again()?;
+    assert_eq!(warnings(&shop)?, silent);
+    let lines = arrived(&shop, 2)?;
+    assert_eq!((names(&lines)?, warnings(&shop)?), (sold, silent));
     Ok(())
 }

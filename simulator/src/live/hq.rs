@@ -63,6 +63,22 @@ impl Hq {
         child::run(command, Stderr::Kept, DONE_WITHIN)
     }
 
+    /// The same, as a person reads it.
+    pub fn run_in_words<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Result<Done> {
+        let mut command = self.in_words();
+        command.args(args);
+        child::run(command, Stderr::Kept, DONE_WITHIN)
+    }
+
+    /// Says that its data folder was put back from a backup.
+    pub fn restored(&self) -> Result<()> {
+        let mut command = self.command();
+        command.args(["restored", "--root-key"]).arg(self.folder.join("root.age"));
+        command.arg("--passphrase-file").arg(self.folder.join("passphrase"));
+        child::run(command, Stderr::Kept, DONE_WITHIN)?.well("saying that HQ was restored")?;
+        Ok(())
+    }
+
     /// Makes a chain, with its root key beside the data folder.
     pub fn init(&self, chain: &str) -> Result<()> {
         let passphrase = self.folder.join("passphrase");
@@ -153,8 +169,14 @@ impl Hq {
 
     /// The program with its data folder, for what has no wrapper here.
     pub fn command(&self) -> Command {
+        let mut command = self.in_words();
+        command.arg("--json");
+        command
+    }
+
+    fn in_words(&self) -> Command {
         let mut command = self.programs.command(&self.programs.hq);
-        command.arg("--data").arg(self.data()).arg("--json");
+        command.arg("--data").arg(self.data());
         command
     }
 }
