@@ -26,7 +26,7 @@ pub(crate) use self::policy::{Policy, Theirs, Wants};
 use self::side::Side;
 use super::{
     FeedId,
-    ledger::{Feed, FeedNo, Ledger},
+    ledger::{Feed, FeedNo, Gap, Ledger},
 };
 use crate::{Instant, wire::feeds::Have};
 
@@ -154,44 +154,37 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// The oldest entry of the feed that `side` can give, if it has said so.
-    pub(crate) fn oldest(&self, side: S, feed: FeedNo) -> Option<u64> {
-        let theirs = self.sides.get(&side)?.theirs.get(&feed)?;
-        Some(theirs.first).filter(|first| *first > 0)
+    /// Whether `side` has said that of what follows `last` it cannot give the beginning.
+    pub(crate) fn begins_late(&self, side: S, feed: FeedNo, last: u64) -> bool {
+        let theirs = self.sides.get(&side).and_then(|side| side.theirs.get(&feed));
+        theirs.is_some_and(|theirs| theirs.begins_late(last))
     }
 
+    /// How far `side` has one feed, run after run.
     pub(crate) fn hear_have(
         &mut self,
         now: Instant,
         side: S,
         number: FeedNo,
-        have: &Have,
+        haves: &[Have],
         ledger: &Ledger,
     ) {
         let Some(heard) = self.sides.get_mut(&side) else { return };
-        let Have { first, last, keep, acked, .. } = *have;
-        let feed = ledger.feed(number);
-        heard.theirs.insert(number, Theirs { first, last, acked, keep });
-        heard.confirm(number, first, last);
+        let (feed, theirs) = (ledger.feed(number), Theirs::told(haves));
+        for Have { first, last, .. } in haves {
+            heard.confirm(number, *first, *last);
+        }
         if feed.last == 0 {
             heard.unbegun.insert(number);
         }
-        if acked < feed.acked_to(ledger.generation(), first) {
+        if theirs.acked < theirs.acked_of(feed, ledger.generation()) {
             heard.acks.insert(number);
         }
-        if feed.lacks(first, last).is_some() {
+        if theirs.brings_to(feed).is_some() {
             self.lacking.entry(number).or_insert(now);
             self.look = true;
         }
-    }
-
-    /// Others say that `side` has the feed so far.
-    pub(crate) fn held_by(&mut self, now: Instant, side: S, number: FeedNo, last: u64) {
-        let Some(holder) = self.sides.get_mut(&side) else { return };
-        let theirs = holder.theirs.entry(number).or_default();
-        theirs.last = last.max(theirs.last);
-        self.lacking.entry(number).or_insert(now);
-        self.look = true;
+        heard.theirs.insert(number, theirs);
     }
 
     pub(crate) fn hear_ask(
@@ -205,7 +198,8 @@ impl<S: Copy + Ord> Exchange<S> {
         let feed = ledger.feed(number);
         let elsewhere = self.is_longer_elsewhere(number, feed, ledger.generation(), side);
         let Some(asker) = self.sides.get_mut(&side) else { return };
-        let missing = feed.last < from || feed.gap_at(from).is_some();
+        let gives_behind = |gap: Gap| !ledger.keeps_all() && gap.upto < upto;
+        let missing = feed.last < from || feed.gap_at(from).is_some_and(|gap| !gives_behind(gap));
         // What begins late can be given with HQ's word alone.
         let base = feed.acked.is_some();
         if missing || (from < feed.first && (!base || elsewhere)) {
@@ -338,8 +332,7 @@ impl<S: Copy + Ord> Exchange<S> {
         let others = self.sides.iter().filter(|(side, _)| **side != except);
         let mut told = others.filter_map(|(_, side)| side.theirs.get(&number));
         told.any(|theirs| {
-            let earlier = theirs.first > 0 && theirs.first < feed.first && whole < theirs.last;
-            earlier && (feed.last <= theirs.last || feed.last <= here)
+            theirs.has_between(whole, feed.first) && (feed.last <= theirs.last || feed.last <= here)
         })
     }
 

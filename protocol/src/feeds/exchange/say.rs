@@ -167,8 +167,7 @@ impl Filling {
         self.batch.online.extend(online);
         self.batch.bases.extend(given.base);
         let count = given.entries.len() as u64;
-        let begun = from.max(ledger.feed(number).first);
-        let last = begun + count - 1;
+        let last = given.from + count - 1;
         self.bytes += given.bytes;
         self.batch.entries.extend(given.entries.into_iter().map(ByteVec::from));
         state.sent(number, last, given.bytes);

@@ -89,7 +89,7 @@ impl<S: Copy + Ord> Exchange<S> {
                 }
             };
             wanted = true;
-            let upto = feed.gap_at(from).map_or(theirs.last, |gap| gap.upto.min(theirs.last));
+            let upto = feed.gap_at(from).map_or(u64::MAX, |gap| gap.upto).min(theirs.run_end(from));
             let long = upto.saturating_sub(from) > LONG;
             let busy = self.asked.values().filter(|asked| asked.of == *side).count();
             let long_asks = self.asked.values().filter(|asked| asked.of == *side && asked.long);

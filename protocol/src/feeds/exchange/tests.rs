@@ -7,7 +7,7 @@ use crate::{
     feeds::{
         Boot, Schema,
         ledger::Keeps,
-        samples::{Pen, certificate, trust},
+        samples::{Pen, certificate, peer, trust},
         storage::Memory,
     },
     wire::{
@@ -62,7 +62,8 @@ impl Desk {
     /// With sides 1 and 2.
     fn new(policy: Plain) -> Self {
         let mut storage = Memory::default();
-        let mut ledger = Ledger::load(trust(), Keeps::WhatHqLacks, &storage);
+        let mut ledger =
+            Ledger::load(trust(), Keeps::OwnOf(crate::feeds::Author::terminal(peer(3))), &storage);
         ledger.add_schema(Schema::first());
         ledger.vouch(&mut storage, &certificate(0, "s1"));
         let mut exchange = Exchange::new();
@@ -88,7 +89,7 @@ impl Desk {
     fn hear(&mut self, now: Instant, side: u8, feed: &FeedId, last: u64) {
         let number = self.exchange.hear_of(side, feed, &mut self.ledger).expect("one feed");
         let have = Have { feed: feed.clone(), first: 1, last, keep: false, acked: 0 };
-        self.exchange.hear_have(now, side, number, &have, &self.ledger);
+        self.exchange.hear_have(now, side, number, &[have], &self.ledger);
     }
 
     fn asks(&mut self, now: Instant) -> Vec<(u8, Ask)> {
@@ -272,7 +273,7 @@ fn a_feed_that_one_says_it_lacks_after_all_is_forgotten_without_harm() {
         let feed = FeedId { boot: Boot(boot), ..pen.feed() };
         if let Some(number) = desk.exchange.hear_of(2, &feed, &mut desk.ledger) {
             let have = Have { feed, first: 1, last: 9, keep: false, acked: 0 };
-            desk.exchange.hear_have(START, 2, number, &have, &desk.ledger);
+            desk.exchange.hear_have(START, 2, number, &[have], &desk.ledger);
         }
     }
     desk.settle(START);

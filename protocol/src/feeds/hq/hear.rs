@@ -70,8 +70,9 @@ impl HqFeeds {
         if let Some(batch) = frame.batch {
             self.batch(from, storage, &batch, outputs);
         }
-        for have in frame.have.into_iter().flatten() {
-            self.have(from, member, &have, outputs);
+        let told = frame.have.unwrap_or_default();
+        for haves in told.chunk_by(|one, next| one.feed == next.feed) {
+            self.have(from, member, haves, outputs);
         }
         for ack in frame.acks.into_iter().flatten() {
             if let Ok(ack) = self.ledger.verify_ack(&ack) {
@@ -135,17 +136,17 @@ impl HqFeeds {
         &mut self,
         From { now, link, .. }: From,
         member: &Member,
-        have: &Have,
+        haves: &[Have],
         outputs: &mut Vec<Output>,
     ) {
-        let feed = &have.feed;
+        let feed = &haves[0].feed;
         if !self.reach.may_have(link, feed) {
             outputs.push(reject(link, "told of a feed of another store"));
             return;
         }
         let Some(exchange) = self.exchanges.get_mut(&member.store) else { return };
         let Some(number) = exchange.hear_of(link, feed, &mut self.ledger) else { return };
-        exchange.hear_have(now, link, number, have, &self.ledger);
+        exchange.hear_have(now, link, number, haves, &self.ledger);
     }
 
     fn batch(
@@ -184,10 +185,9 @@ impl HqFeeds {
     /// Whether that side has said that it cannot give what follows the last that is here.
     fn begins_late(&self, link: LinkId, feed: &FeedId) -> bool {
         let exchange = self.reach.links.get(&link).and_then(|it| self.exchanges.get(&it.store));
-        let oldest = exchange
-            .zip(self.ledger.number(feed))
-            .and_then(|(exchange, number)| Some((exchange.oldest(link, number)?, number)));
-        oldest.is_some_and(|(oldest, number)| oldest > self.ledger.feed(number).last + 1)
+        exchange.zip(self.ledger.number(feed)).is_some_and(|(exchange, number)| {
+            exchange.begins_late(link, number, self.ledger.feed(number).last)
+        })
     }
 
     fn entry(

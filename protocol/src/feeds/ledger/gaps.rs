@@ -1,9 +1,10 @@
-//! Holes in a feed, at HQ alone: what it lost when it was restored, and nobody who was near could bring.
+//! Holes in a feed: at HQ what it lost when it was restored and nobody who was near could bring, and on a
+//! terminal what it wrote itself and forgot when its disk was put back.
 //!
-//! The rule: HQ goes on behind a gap, so that what is new is not held up by what is away; and the gap stays
-//! open for whoever comes with some of it, however late. What comes must fit to the entries on either side
-//! that are here. A gap is opened by HQ's own word alone, that it once had those entries: nobody else can
-//! claim one. It only ever grows smaller; a part from its middle leaves two.
+//! The rule: both go on behind a gap, so that what is new is not held up by what is away, and nothing is let
+//! go for it; and the gap stays open for whoever comes with some of it, however late. What comes must fit to
+//! the entries on either side that are here. A gap is opened by HQ's own word alone, that it once had those
+//! entries: nobody else can claim one. It only ever grows smaller; a part from its middle leaves two.
 
 use minicbor::{Decode, Encode};
 
@@ -32,6 +33,13 @@ impl Gap {
     }
 }
 
+/// What lies between `first` and `last` beside the gaps: the first and last entry of each run.
+pub(crate) fn runs(first: u64, last: u64, gaps: &[Gap]) -> impl Iterator<Item = (u64, u64)> {
+    let begins = [first].into_iter().chain(gaps.iter().map(|gap| gap.upto + 1));
+    let ends = gaps.iter().map(|gap| gap.from - 1).chain([last]);
+    begins.zip(ends).filter(|(first, last)| first <= last)
+}
+
 impl Feed {
     /// The last entry up to which none is missing.
     pub(crate) fn whole(&self) -> u64 {
@@ -50,9 +58,7 @@ impl Feed {
 
     /// What is here without a gap, run after run: the first and last entry of each.
     pub(crate) fn runs(&self) -> impl Iterator<Item = (u64, u64)> {
-        let begins = [self.first].into_iter().chain(self.gaps.iter().map(|gap| gap.upto + 1));
-        let ends = self.gaps.iter().map(|gap| gap.from - 1).chain([self.last]);
-        begins.zip(ends).filter(|(first, last)| first <= last)
+        runs(self.first, self.last, &self.gaps)
     }
 
     pub(crate) fn gap_at(&self, seq: u64) -> Option<Gap> {
@@ -72,6 +78,20 @@ impl Feed {
     pub(super) fn run_end(&self, from: u64) -> u64 {
         let next = self.gaps.iter().find(|gap| from <= gap.upto);
         next.map_or(self.last, |gap| gap.from - 1)
+    }
+
+    /// The first entry of the last run.
+    pub(super) fn last_begin(&self) -> u64 {
+        self.behind().map_or(self.first, |(from, _)| from)
+    }
+
+    /// What is before `first` is no longer here: no run begins in a gap.
+    pub(super) fn begin_at(&mut self, first: u64) {
+        self.first = first;
+        while let Some(gap) = self.gaps.first().filter(|gap| gap.from <= self.first) {
+            self.first = self.first.max(gap.upto + 1);
+            self.gaps.remove(0);
+        }
     }
 
     pub(super) fn has_room_for_gaps(&self) -> bool {

@@ -29,7 +29,7 @@ use storemesh_keys::{Certificate, OnlineKey, Timestamp, Trust, Verified};
 
 pub use self::rows::entries;
 pub(crate) use self::{
-    gaps::{Gap, RUNS_MAX},
+    gaps::{Gap, RUNS_MAX, runs},
     rows::TRIM_MAX,
     take::{Refused, Taken},
 };
@@ -42,7 +42,7 @@ use crate::wire::feeds::Fork;
 pub(crate) const FEEDS: &str = "feeds.1";
 pub(crate) const ENTRIES: &str = "entries.1";
 pub(crate) const ACKS: &str = "acks.1";
-/// HQ's older word for what is before the first entry here, where its newest no longer reaches so far.
+/// HQ's older word for what is before the last run here, where its newest does not reach so far.
 pub(crate) const PROOFS: &str = "proofs.1";
 pub(crate) const CERTIFICATES: &str = "certificates.1";
 pub(crate) const ONLINE: &str = "online.1";
@@ -80,7 +80,7 @@ pub(crate) struct Feed {
     /// How old what HQ has acknowledged is: at most one mark a [`MARK_EVERY`].
     #[n(6)]
     marks: Vec<Mark>,
-    /// Entries between `first` and `last` that are not here, in their order; at HQ alone.
+    /// Entries between `first` and `last` that are not here, in their order: see [`gaps`].
     #[n(7)]
     #[cbor(default)]
     gaps: Vec<Gap>,
@@ -130,13 +130,22 @@ pub(crate) struct Ledger {
     keeps: Keeps,
 }
 
-/// Whether entries that HQ vouches for may be left out.
+/// Which entries may not be left out, though HQ vouches for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keeps {
-    /// On a terminal.
-    WhatHqLacks,
+    /// On a terminal: what it wrote itself. HQ may be restored, and lack them then.
+    OwnOf(Author),
     /// At HQ.
     All,
+}
+
+impl Keeps {
+    fn all_of(self, author: Author) -> bool {
+        match self {
+            Self::All => true,
+            Self::OwnOf(own) => own == author,
+        }
+    }
 }
 
 impl Ledger {
@@ -192,6 +201,11 @@ impl Ledger {
         for number in std::mem::take(&mut self.dirty) {
             put(storage, FEEDS, &number.key(), &self.feeds[&number]);
         }
+    }
+
+    /// It is HQ's.
+    pub(crate) fn keeps_all(&self) -> bool {
+        self.keeps == Keeps::All
     }
 
     pub(crate) fn feed(&self, number: FeedNo) -> &Feed {
@@ -279,7 +293,8 @@ impl Ledger {
             feed.marks.clear();
         }
         // Who has the end of a feed alone could not give it to anybody without that word.
-        let (begins_late, proves) = (feed.first > 1, |reach: u64| reach + 1 >= feed.first);
+        let begin = feed.last_begin();
+        let (begins_late, proves) = (begin > 1, |reach: u64| reach + 1 >= begin);
         if begins_late && proves(ack.reach()) {
             storage.delete(PROOFS, &number.key());
         } else if begins_late
@@ -291,7 +306,7 @@ impl Ledger {
         let behind = ack.behind.map(|run| (run.from, run.upto));
         feed.acked = Some(Acked { generation: ack.generation, seq: ack.seq, at, behind });
         let due = feed.marks.last().is_none_or(|mark| mark.at.plus(MARK_EVERY) <= at);
-        if due && self.keeps == Keeps::WhatHqLacks {
+        if due && self.keeps != Keeps::All {
             let seq = feed.acked_in(ack.generation);
             feed.marks.push(Mark { seq, at });
         }
@@ -334,22 +349,23 @@ impl Feed {
 
     /// Up to where HQ holds what is here of it, in this generation of HQ.
     pub(crate) fn acked_in(&self, generation: u64) -> u64 {
-        self.acked_to(generation, self.first)
+        self.acked_of(generation, self.first, self.last, &self.gaps)
     }
 
-    /// The same for who has it from `first`.
-    pub(crate) fn acked_to(&self, generation: u64, first: u64) -> u64 {
-        let Some(acked) = self.acked.filter(|acked| acked.generation == generation) else {
-            return 0;
-        };
+    /// The same for who has it from `first` to `last`, but for those gaps.
+    pub(crate) fn acked_of(&self, generation: u64, first: u64, last: u64, gaps: &[Gap]) -> u64 {
+        let whole = self.acked_whole(generation);
         // Who has something of the gap keeps it, and what is behind it, until HQ has it all.
-        let behind = acked.behind.filter(|(from, _)| *from <= first);
-        behind.map_or(acked.seq, |(_, upto)| upto)
+        let in_gap = |from: u64| runs(first, last, gaps).any(|run| run.0 < from && whole < run.1);
+        let spares = |from: u64| from <= first || (from <= last && !in_gap(from));
+        let acked = self.acked.filter(|acked| acked.generation == generation);
+        let behind = acked.and_then(|acked| acked.behind).filter(|(from, _)| spares(*from));
+        behind.map_or(whole, |(_, upto)| upto)
     }
 
     /// Up to where HQ holds all of it, whoever has what.
     pub(crate) fn acked_whole(&self, generation: u64) -> u64 {
-        self.acked_to(generation, 0)
+        self.acked.filter(|acked| acked.generation == generation).map_or(0, |acked| acked.seq)
     }
 
     /// HQ has signed, in this generation, for all that is here.

@@ -9,7 +9,7 @@ use crate::{
     feeds::{
         Ack, CertificateHash, Entry, HeaderHash, Read, Storage,
         entry::Proven,
-        storage::{row, rows},
+        storage::{put, row, rows},
     },
     wire,
 };
@@ -22,6 +22,8 @@ pub(crate) const TRIM_MAX: u64 = 4096;
 pub(crate) struct Given {
     pub(crate) entries: Vec<Vec<u8>>,
     pub(crate) bytes: usize,
+    /// The number of the first of them.
+    pub(crate) from: u64,
     /// HQ's word for what is before, where the run begins after what HQ has acknowledged.
     pub(crate) base: Option<HqSigned<Ack>>,
 }
@@ -43,8 +45,11 @@ impl Ledger {
         count_max: usize,
     ) -> Given {
         let feed = self.feed(number);
-        let mut given = Given::default();
         let from = from.max(feed.first);
+        // HQ's word stands in for a terminal's gaps; HQ's own may still be filled.
+        let gap = feed.gap_at(from).filter(|_| !self.keeps_all());
+        let from = gap.map_or(from, |gap| gap.upto + 1);
+        let mut given = Given { from, ..Given::default() };
         let upto = upto.min(feed.run_end(from));
         if upto < from {
             return given;
@@ -67,7 +72,7 @@ impl Ledger {
             .acked
             .filter(|acked| from > 1 && word(acked))
             .and_then(|_| row(storage, ACKS, &number.key()));
-        if given.base.is_none() && from > 1 && from == feed.first {
+        if given.base.is_none() && from > 1 && from == feed.last_begin() {
             given.base = row(storage, PROOFS, &number.key());
         }
         given
@@ -121,7 +126,8 @@ impl Ledger {
         self.entry(storage, number, seq).map(|entry| entry.hash())
     }
 
-    /// What comes goes on behind `seq`: a terminal leaves out what HQ has; HQ itself has a gap there.
+    /// What comes goes on behind `seq`: a terminal leaves out what HQ has; HQ itself has a gap there, and a
+    /// terminal in what it wrote.
     pub(super) fn skip_to(
         &mut self,
         storage: &mut dyn Storage,
@@ -129,12 +135,13 @@ impl Ledger {
         seq: u64,
         hash: Option<HeaderHash>,
     ) -> Option<Gap> {
-        if self.keeps == Keeps::WhatHqLacks {
+        let keeps = self.keeps.all_of(self.feed(number).id.author);
+        if !keeps {
             while self.trim(storage, number, seq) == TRIM_MAX {}
         }
         let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");
         let gap = Gap { from: feed.last + 1, upto: seq };
-        let opens = (self.keeps == Keeps::All).then_some(gap);
+        let opens = keeps.then_some(gap);
         feed.gaps.extend(opens);
         if opens.is_none() && feed.last < feed.first {
             feed.first = seq + 1;
@@ -143,6 +150,13 @@ impl Ledger {
         feed.hash = hash;
         self.dirty.insert(number);
         opens
+    }
+
+    /// Keeps HQ's word for what is before the last run.
+    pub(super) fn prove(&self, storage: &mut dyn Storage, number: FeedNo, base: &HqSigned<Ack>) {
+        if self.keeps != Keeps::All {
+            put(storage, PROOFS, &number.key(), base);
+        }
     }
 
     /// Drops all of the feed, to take it again from its first entry.
@@ -164,7 +178,7 @@ impl Ledger {
             storage.delete(ENTRIES, &number.entry(seq));
         }
         if gone > 0 {
-            feed.first = until;
+            feed.begin_at(until);
             self.dirty.insert(number);
         }
         gone

@@ -139,9 +139,13 @@ impl Ledger {
         self.has_feed(proven.header())?;
         let id = proven.header().feed();
         let begun = self.number(&id).is_some();
-        let taken = self
-            .link(storage, &proven, bases)
-            .and_then(|place| self.keep(storage, place, proven, Some(bytes)));
+        let taken = self.link(storage, &proven, bases).and_then(|(number, place)| {
+            let taken = self.keep(storage, (number, place), proven, Some(bytes))?;
+            if let (Place::Behind, Some(base)) = (place, bases.get(&id)) {
+                self.prove(storage, number, base.signed());
+            }
+            Ok(taken)
+        });
         if taken.is_err() && !begun {
             self.forget(&id);
         }
@@ -199,17 +203,21 @@ impl Ledger {
         let behind = base.behind.filter(|run| run.is_before(header.seq, header.previous));
         // What was trimmed before HQ was restored from a backup is lost to it: it goes on behind the gap.
         let lost = base.generation < self.generation && header.seq <= base.reach() + 1;
-        if self.keeps == Keeps::All {
-            return (next || behind.is_some() || lost) && feed.has_room_for_gaps();
-        }
-        // What stock is on hand is counted from every entry: there nothing may be left out.
-        if header.topic.name.as_str() == STOCK {
+        let stock = header.topic.name.as_str() == STOCK;
+        // What stock is on hand is counted from every entry: on a terminal nothing of it may be left out.
+        if stock && self.keeps != Keeps::All {
             return false;
+        }
+        if self.keeps.all_of(header.author) {
+            return (next || behind.is_some() || lost) && feed.has_room_for_gaps();
         }
         let (empty, holds) = (feed.last < feed.first, base.generation == self.generation);
         // What is here of HQ's gap is not dropped for what is behind it.
         let spares = |run: Run| empty || feed.last <= base.seq || run.from <= feed.first;
-        (next && (empty || holds)) || (lost && empty) || (holds && behind.is_some_and(spares))
+        let at_hq = feed.last <= feed.acked_whole(self.generation);
+        (next && (empty || holds))
+            || (lost && (empty || at_hq))
+            || (holds && behind.is_some_and(spares))
     }
 
     /// Where the entry belongs, in which feed.

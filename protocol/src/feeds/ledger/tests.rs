@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     feeds::{
         After, Boot, Entry, EntryError, Scope, ScopeKind, TopicKind, TopicRule, Writers,
-        samples::{Pen, certificate, key, trust},
+        samples::{Pen, certificate, key, peer, trust},
         storage::Memory,
     },
     fixtures::{name, signer, signer_in},
@@ -23,7 +23,7 @@ struct Desk {
 impl Desk {
     /// Where terminals 0 to 3 are known, and the first schema.
     fn new() -> Self {
-        Self::keeping(Keeps::WhatHqLacks)
+        Self::keeping(Keeps::OwnOf(Author::terminal(peer(3))))
     }
 
     fn keeping(keeps: Keeps) -> Self {

@@ -8,7 +8,7 @@ use super::{Event, FromFeeds, Output, RoomFor, TerminalFeeds};
 use crate::{
     Instant,
     feeds::{
-        Ack, Author, FeedId, Storage,
+        Ack, FeedId, Storage,
         exchange::Policy as _,
         ledger::{FeedNo, Ledger, Refused},
     },
@@ -45,27 +45,22 @@ impl TerminalFeeds {
         frame: FeedFrame,
         outputs: &mut Vec<Output>,
     ) {
-        match (frame.boot, from) {
-            (Some(boot), Source::Neighbour(peer)) => self.boot_seen(peer, boot, outputs),
-            (Some(boot), Source::Hq) => {
-                self.hq_speaks = Some(boot.0);
-                let own = self.ledger.of(Author::terminal(self.roles.me)).map(|(number, _)| number);
-                own.collect::<Vec<_>>().into_iter().for_each(|number| self.hq_has(now, number));
-            }
-            (None, _) => {}
+        if let (Some(boot), Source::Neighbour(peer)) = (frame.boot, from) {
+            self.boot_seen(peer, boot, outputs);
         }
         // What is given first, since what is told after it speaks of it.
         if let Some(batch) = frame.batch {
             self.batch(now, storage, from, batch, outputs);
         }
         for ack in frame.acks.into_iter().flatten() {
-            if let Err(why) = self.hear_ack(now, storage, from, &ack, outputs) {
+            if let Err(why) = self.hear_ack(storage, from, &ack, outputs) {
                 outputs.push(Output::Reject { from, why });
             }
         }
-        for have in frame.have.into_iter().flatten() {
-            if let Some(number) = self.heard_of(from, &have.feed) {
-                self.exchange.hear_have(now, from, number, &have, &self.ledger);
+        let told = frame.have.unwrap_or_default();
+        for haves in told.chunk_by(|one, next| one.feed == next.feed) {
+            if let Some(number) = self.heard_of(from, &haves[0].feed) {
+                self.exchange.hear_have(now, from, number, haves, &self.ledger);
                 self.look_back.insert(number);
             }
         }
@@ -111,21 +106,17 @@ impl TerminalFeeds {
         }
         let mut bases = BTreeMap::new();
         let told = if batch.entries.is_empty() { &[][..] } else { &batch.bases };
-        let told: Vec<_> = told.iter().filter_map(|base| self.ledger.verify_ack(base).ok()).collect();
-        for base in &told {
-            // No word of HQ's makes a terminal drop what it wrote: HQ may have been restored since.
-            let number = self.ledger.number(&base.feed);
-            let kept = number.is_some_and(|number| self.roles.goes_on(self.ledger.feed(number)));
-            if !kept {
-                bases.insert(base.feed.clone(), base.clone());
+        for base in told {
+            if let Ok(base) = self.ledger.verify_ack(base) {
+                bases.insert(base.feed.clone(), base);
             }
         }
         for bytes in &batch.entries {
             self.entry(now, storage, from, bytes, &bases, outputs);
         }
         // What is left out is left out because HQ has it: who does not know that would look for it again.
-        for base in &told {
-            self.acked(now, storage, from, base, outputs);
+        for base in bases.values() {
+            self.acked(storage, from, base, outputs);
         }
     }
 
@@ -190,20 +181,18 @@ impl TerminalFeeds {
     /// HQ's word is passed on to those whom it concerns.
     fn hear_ack(
         &mut self,
-        now: Instant,
         storage: &mut dyn Storage,
         from: Source,
         ack: &HqSigned<Ack>,
         outputs: &mut Vec<Output>,
     ) -> Result<(), String> {
         let ack = self.ledger.verify_ack(ack)?;
-        self.acked(now, storage, from, &ack, outputs);
+        self.acked(storage, from, &ack, outputs);
         Ok(())
     }
 
     fn acked(
         &mut self,
-        now: Instant,
         storage: &mut dyn Storage,
         from: Source,
         ack: &Verified<Ack>,
@@ -213,20 +202,8 @@ impl TerminalFeeds {
         let Some(number) = self.ledger.acked(storage, ack) else { return };
         let author = Source::Neighbour(ack.feed.author.peer());
         self.exchange.acked(number, Some(author), Some(from));
-        self.hq_has(now, number);
         self.look_back.insert(number);
         self.hq_signed(ack.at, outputs);
-    }
-
-    /// What HQ has acknowledged of an own feed, beyond what is here, it can give back.
-    pub(super) fn hq_has(&mut self, now: Instant, number: FeedNo) {
-        let (feed, generation) = (self.ledger.feed(number), self.ledger.generation());
-        let acked = feed.acked_in(generation);
-        // One that was restored since has it no more.
-        let still = self.hq_speaks == Some(generation);
-        if still && feed.last < acked && self.roles.goes_on(feed) {
-            self.exchange.held_by(now, Source::Hq, number, acked);
-        }
     }
 
     pub(super) fn hq_signed(&mut self, at: Timestamp, outputs: &mut Vec<Output>) {

@@ -131,8 +131,6 @@ pub struct TerminalFeeds {
     waiting: Vec<Waiting>,
     /// As the other composite says it, and when it did.
     hq_time: Option<(Timestamp, Instant)>,
-    /// The generation in which HQ says that it speaks, on the line.
-    hq_speaks: Option<u64>,
     /// The newest time that HQ has signed in a feed.
     hq_signed: Option<Timestamp>,
     /// The boots in which each neighbour was here, in their order.
@@ -166,13 +164,12 @@ impl TerminalFeeds {
         let mut feeds = Self {
             key: setup.key,
             certificate: CertificateHash::of(certificate.payload()),
-            ledger: Ledger::load(setup.trust, Keeps::WhatHqLacks, storage),
+            ledger: Ledger::load(setup.trust, Keeps::OwnOf(Author::terminal(me)), storage),
             exchange: Exchange::new(),
             roles,
             settings,
             waiting: Vec::new(),
             hq_time: None,
-            hq_speaks: None,
             hq_signed: None,
             boots: BTreeMap::new(),
             evidence: Evidence::default(),
@@ -296,9 +293,6 @@ impl TerminalFeeds {
     fn down(&mut self, _: Instant, side: Source) {
         if let Source::Neighbour(peer) = side {
             self.roles.neighbours.remove(&peer);
-        }
-        if side == Source::Hq {
-            self.hq_speaks = None;
         }
         self.exchange.down(side);
         self.rethink = true;

@@ -65,11 +65,6 @@ impl Roles {
         self.room == RoomFor::All || is_control(feed)
     }
 
-    /// This terminal wrote it in a former boot, and has some of it: what it has stays.
-    pub(super) fn goes_on(&self, feed: &Feed) -> bool {
-        self.is_own(&feed.id) && !self.is_being_written(&feed.id) && feed.first <= feed.last
-    }
-
     fn is_own(&self, feed: &FeedId) -> bool {
         feed.author == Author::terminal(self.me)
     }
@@ -154,17 +149,17 @@ impl Policy<Source> for Roles {
                 Source::Hq | Source::Neighbour(_) => expected(whole, self.has_gateway()),
             };
         }
-        // What HQ has acknowledged need not be brought to it; but a terminal whose disk was put back goes
-        // on from where it is, since it would drop what it still has of its own. What nobody near has
-        // between, HQ has.
-        let goes_on = self.goes_on(feed);
-        if goes_on && whole < theirs.first {
-            return Wants::No;
-        }
+        // What HQ has acknowledged need not be brought to it.
         let acked = theirs.acked.max(feed.acked_in(self.generation));
-        let unacked = if goes_on { whole } else { feed.last.max(acked) + 1 };
+        let unacked = match theirs.brings_to(feed) {
+            // Of a gap, what HQ lacks.
+            Some((from, upto)) if from <= feed.last && feed.acked_whole(self.generation) < upto => {
+                from.max(feed.acked_whole(self.generation) + 1)
+            }
+            Some(_) | None => feed.last.max(acked) + 1,
+        };
         let author_is_near = self.neighbours.contains(&feed.id.author.peer());
-        if theirs.last < unacked || (side == Source::Hq && !goes_on) {
+        if side == Source::Hq || theirs.last < unacked {
             Wants::No
         } else if self.is_gateway() {
             expected(unacked, author_is_near)

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     feeds::{FeedId, HeaderHash, Run, exchange::PUSH_WAIT},
     fixtures::signer_in,
-    wire::feeds::Have,
+    wire::feeds::{Ask, Have},
 };
 
 fn ack(
@@ -18,33 +18,85 @@ fn ack(
     signer.sign(&Ack { chain, generation, feed, seq, hash, at, behind }).into_signed()
 }
 
+fn acks(ack: HqSigned<Ack>) -> FeedFrame {
+    FeedFrame { acks: Some(vec![ack]), ..FeedFrame::default() }
+}
+
+/// The entries that HQ is given, each with the word that comes with it.
+fn given(outputs: &[Output]) -> Vec<(Vec<u8>, Option<HqSigned<Ack>>)> {
+    let sent = outputs.iter().filter_map(|output| {
+        let Output::Send { to: Source::Hq, frame } = output else { return None };
+        FeedFrame::read(frame).unwrap().batch
+    });
+    let given = sent.flat_map(|batch| {
+        let base = batch.bases.first().cloned();
+        batch.entries.into_iter().map(move |entry| (entry.to_vec(), base.clone()))
+    });
+    given.collect()
+}
+
 #[test]
-fn it_keeps_what_it_has_and_gets_what_is_between_from_hq() {
+fn it_keeps_what_it_has_and_brings_hq_the_end_that_a_neighbour_had() {
     let mut table = Table::open(2);
     let mut pen = Pen::of(0, "sales");
     pen.next.boot = Boot(9);
-    let all: Vec<_> = (0..3).map(|_| pen.bytes(b"{}")).collect();
-    let hash = pen.next.previous.unwrap();
-    let last = pen.bytes(b"{}");
+    let all: Vec<_> = (0..4).map(|_| pen.write(b"{}")).collect();
+    let bytes: Vec<_> = all.iter().map(|it| wire::encode(&it.to_entry())).collect();
+    let hash = |seq: usize| all[seq - 1].hash();
+    let (feed, neighbour) = (pen.feed(), Source::Neighbour(peer(1)));
     let (now, till) = (table.now, &mut table.tills[0]);
-    let neighbour = Source::Neighbour(peer(1));
-    hear(now, till, Source::Hq, FeedFrame { boot: Some(Boot(1)), ..FeedFrame::default() });
-    hear(now, till, neighbour, entries(&all[..2], Vec::new()));
+    hear(now, till, neighbour, entries(&bytes[..2], Vec::new()));
 
-    // A copy's first entries are gone, and HQ has acknowledged them.
-    let have = Have { feed: pen.feed(), first: 4, last: 4, keep: false, acked: 3 };
-    let outputs =
-        hear(now, till, neighbour, FeedFrame { have: Some(vec![have]), ..FeedFrame::default() });
-    assert_eq!(asks(&outputs), []);
-    let ack = ack(1, &pen.feed(), (3, hash), None);
-    let outputs = hear(now, till, neighbour, entries(std::slice::from_ref(&last), vec![ack]));
-    assert_eq!(asks(&outputs), [(Source::Hq, 3, 3)]);
-    let outputs = hear(now, till, Source::Hq, entries(&all[2..], Vec::new()));
-    assert_eq!(asks(&outputs), [(neighbour, 4, 4)]);
-    hear(now, till, neighbour, entries(&[last], Vec::new()));
-    let feeds = till.feeds.status().feeds;
-    let own = feeds.iter().find(|feed| feed.feed == pen.feed()).unwrap();
-    assert_eq!((own.first, own.last), (1, 4));
+    // HQ has acknowledged the third, which nobody near has.
+    let have = Have { feed: feed.clone(), first: 4, last: 4, keep: false, acked: 3 };
+    let told = FeedFrame { have: Some(vec![have]), ..FeedFrame::default() };
+    assert_eq!(asks(&hear(now, till, neighbour, told)), [(neighbour, 4, 4)]);
+    let word = ack(1, &feed, (3, hash(3)), None);
+    hear(now, till, neighbour, entries(&bytes[3..], vec![word.clone()]));
+    let held = |till: &Till| {
+        let feeds = till.feeds.status().feeds;
+        let held = feeds.iter().find(|held| held.feed == feed).unwrap();
+        (held.first, held.last, till.feeds.status().unacked)
+    };
+    assert_eq!(held(till), (1, 4, 1));
+
+    // HQ was restored, and has lost it: it goes on behind the gap, as the terminal does.
+    hear(now, till, Source::Hq, acks(ack(2, &feed, (2, hash(2)), None)));
+    let ask = Ask { feed: feed.clone(), from: 3, upto: 4 };
+    let asked = FeedFrame { ask: Some(vec![ask]), ..FeedFrame::default() };
+    let given = given(&hear(now, till, Source::Hq, asked));
+    assert_eq!(given, [(bytes[3].clone(), Some(word))]);
+    let behind = Some(Run { from: 4, upto: 4, hash: hash(4) });
+    hear(now, till, Source::Hq, acks(ack(2, &feed, (2, hash(2)), behind)));
+    assert_eq!(held(till), (1, 4, 0));
+}
+
+#[test]
+fn it_takes_the_beginning_again_when_hq_lacks_that() {
+    let mut table = Table::open(2);
+    let mut pen = Pen::of(0, "sales");
+    pen.next.boot = Boot(9);
+    let all: Vec<_> = (0..3).map(|_| pen.write(b"{}")).collect();
+    let bytes: Vec<_> = all.iter().map(|it| wire::encode(&it.to_entry())).collect();
+    let (feed, neighbour) = (pen.feed(), Source::Neighbour(peer(1)));
+    let (now, till) = (table.now, &mut table.tills[0]);
+    let word = ack(1, &feed, (2, all[1].hash()), None);
+    hear(now, till, neighbour, entries(&bytes[2..], vec![word]));
+    let have = Have { feed: feed.clone(), first: 1, last: 3, keep: false, acked: 2 };
+    let told = FeedFrame { have: Some(vec![have]), ..FeedFrame::default() };
+    assert_eq!(asks(&hear(now, till, neighbour, told)), [], "HQ has it");
+
+    // HQ was restored, and has the first one only.
+    let first = acks(ack(2, &feed, (1, all[0].hash()), None));
+    assert_eq!(asks(&hear(now, till, Source::Hq, first)), [(neighbour, 2, 2)]);
+    hear(now, till, neighbour, entries(&bytes[1..2], Vec::new()));
+    let outputs = till.feeds.handle(now, &mut till.storage, vec![Input::Up(Source::Hq)]);
+    let have = outputs.iter().find_map(|output| {
+        let Output::Send { frame, .. } = output else { return None };
+        FeedFrame::read(frame).unwrap().have
+    });
+    let runs = have.into_iter().flatten().filter(|have| have.feed == feed);
+    assert_eq!(runs.map(|run| (run.first, run.last)).collect::<Vec<_>>(), [(2, 3)]);
 }
 
 #[test]
@@ -66,12 +118,9 @@ fn a_gateway_that_has_the_end_of_its_journal_lets_go_of_it_when_hq_has_that_and_
 
     // HQ was restored, has lost the second and the third, and has taken the fourth.
     let behind = |upto| (upto > 0).then(|| Run { from: 4, upto, hash: hash(4) });
-    let acks = |upto| {
-        let acks = Some(vec![ack(2, &feed, (1, hash(1)), behind(upto))]);
-        FeedFrame { acks, ..FeedFrame::default() }
-    };
-    assert_eq!(asks(&hear(now, till, Source::Hq, acks(0))), [], "HQ lacks the fourth, too");
-    hear(now, till, Source::Hq, acks(4));
+    let first = |upto| acks(ack(2, &feed, (1, hash(1)), behind(upto)));
+    assert_eq!(asks(&hear(now, till, Source::Hq, first(0))), [], "HQ lacks the fourth, too");
+    hear(now, till, Source::Hq, first(4));
     let outputs = till.feeds.handle(now + PUSH_WAIT, &mut till.storage, vec![Input::Tick]);
     assert_eq!(asks(&outputs), [(author, 2, 3)]);
     hear(now, till, author, entries(&bytes[1..3], vec![ack(2, &feed, (1, hash(1)), behind(4))]));
