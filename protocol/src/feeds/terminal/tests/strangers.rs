@@ -113,7 +113,7 @@ fn what_hq_lets_count_of_one_that_has_forked_is_fetched() {
     hear(now, till, author, entries(&[one], Vec::new()));
     let have = Have { feed: feed.clone(), first: 1, last: 2, keep: false, acked: 0 };
     let (forks, have) = (Some(vec![Fork { one: two, other }]), Some(vec![have]));
-    let outputs = hear(now, till, author, FeedFrame { forks, have, ..FeedFrame::default() });
+    let outputs = hear(now, till, author, FeedFrame { have, forks, ..FeedFrame::default() });
     assert_eq!(asks(&outputs), []);
     let outputs = till.feeds.handle(now + PUSH_WAIT, &mut till.storage, vec![Input::Tick]);
     assert_eq!(asks(&outputs), [], "nothing that it writes is believed");
