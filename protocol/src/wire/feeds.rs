@@ -52,6 +52,9 @@ pub struct FeedFrame {
     /// In the place of `batch`, where the line is worth the work.
     #[n(8)]
     pub packed: Option<Packed>,
+    /// The sender, a gateway, wants to be told on this stream how far HQ has its store's stock.
+    #[n(9)]
+    pub stock: Option<bool>,
 }
 
 /// A [`Batch`], compressed: its encoding as one zstd frame (RFC 8878).

@@ -1,9 +1,10 @@
 //! Who lacks what of the feeds, and who is asked for it.
 //!
 //! Every side - a neighbour, the gateway's HQ, HQ's terminals - tells the others, at most every
-//! [`TELL_EVERY`], how far it has each feed; who lacks a range asks *one* side for it, and another only
-//! when that one gives nothing for [`PATIENCE`]. What is new is pushed unasked to those that should have it
-//! at once ([`Policy::pushes`]); who may expect a push waits [`PUSH_WAIT`] before it asks.
+//! [`TELL_EVERY`], how far it has the feeds of which they are to know ([`Policy::tells`]), and what they bring;
+//! who lacks a range asks *one* side for it, and another only when that one gives nothing for [`PATIENCE`].
+//! What is new is pushed unasked to those that should have it at once ([`Policy::pushes`]); who may expect a
+//! push waits [`PUSH_WAIT`] before it asks.
 //!
 //! The rule for long ranges: a side has at most [`GIVE_WINDOW`] bytes on its way to one that asked, and
 //! goes on when that one says how far it has come. So a backlog of weeks leaves room for what is new, and
@@ -67,6 +68,9 @@ pub(crate) struct Exchange<S> {
     look_at: Instant,
     /// Feeds that nobody speaks of any more, if they have not begun.
     orphans: Vec<FeedNo>,
+    /// Feeds that were looked at to tell of them.
+    #[cfg(test)]
+    pub(crate) looked_at: usize,
 }
 
 #[derive(Debug)]
@@ -87,22 +91,40 @@ impl<S: Copy + Ord> Exchange<S> {
             look: false,
             look_at: Instant::NEVER,
             orphans: Vec::new(),
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
-    pub(crate) fn up(&mut self, now: Instant, side: S, ledger: &Ledger, policy: &impl Policy<S>) {
+    /// A side comes; it is told of those `feeds` at once.
+    pub(crate) fn up<'a>(
+        &mut self,
+        now: Instant,
+        side: S,
+        feeds: impl Iterator<Item = (FeedNo, &'a Feed)>,
+        policy: &impl Policy<S>,
+    ) {
         self.down(side);
-        let mut new = Side::new(now);
-        for (number, feed) in ledger.feeds() {
+        self.sides.insert(side, Side::new(now));
+        self.tell(side, feeds, policy);
+    }
+
+    /// The side is to know how far these are here, as far as that is for it.
+    pub(crate) fn tell<'a>(
+        &mut self,
+        side: S,
+        feeds: impl Iterator<Item = (FeedNo, &'a Feed)>,
+        policy: &impl Policy<S>,
+    ) {
+        let Some(state) = self.sides.get_mut(&side) else { return };
+        for (number, feed) in feeds {
+            #[cfg(test)]
+            let () = self.looked_at += 1;
             if feed.last > 0 && policy.may_have(side, &feed.id) && policy.tells(side, feed) {
-                new.untold.insert(number);
+                state.untold.insert(number);
             }
-            let has = policy.has(side, feed);
-            if has > 0 {
-                new.sent.insert(number, has);
-            }
+            state.has(number, policy.has(side, feed));
         }
-        self.sides.insert(side, new);
     }
 
     pub(crate) fn down(&mut self, side: S) {
@@ -221,9 +243,10 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// `side` has brought entry `seq`, and it was taken.
+    /// `side` has brought entry `seq`, and it was taken, or had been before: it is told that it arrived.
     pub(crate) fn taken(&mut self, now: Instant, side: S, number: FeedNo, seq: u64) {
         if let Some(side) = self.sides.get_mut(&side) {
+            side.untold.insert(number);
             let theirs = side.theirs.entry(number).or_default();
             theirs.last = theirs.last.max(seq);
             side.sent.entry(number).and_modify(|sent| *sent = seq.max(*sent)).or_insert(seq);
@@ -266,8 +289,11 @@ impl<S: Copy + Ord> Exchange<S> {
             if !policy.may_have(*side, &feed.id) {
                 continue;
             }
-            state.untold.insert(number);
+            if policy.tells(*side, feed) {
+                state.untold.insert(number);
+            }
             if policy.pushes(*side, &feed.id) {
+                state.has(number, policy.has(*side, feed));
                 state.push.insert(number);
             }
         }

@@ -12,7 +12,7 @@ use crate::{
 pub(crate) trait Policy<S> {
     /// Its certificate entitles it to the feed.
     fn may_have(&self, side: S, feed: &FeedId) -> bool;
-    /// What of the feed it has for certain, before it says so itself.
+    /// What of the feed it has for certain, without its saying so.
     fn has(&self, side: S, feed: &Feed) -> u64;
     /// It is to know how far the feed is here.
     fn tells(&self, side: S, feed: &Feed) -> bool;

@@ -63,6 +63,13 @@ impl Side {
         self.sent.get(&feed).copied().unwrap_or(0)
     }
 
+    /// It has the feed that far for certain. One that asks for what is before has reasons.
+    pub(super) fn has(&mut self, feed: FeedNo, seq: u64) {
+        if self.position(feed) < seq && !self.owed.contains_key(&feed) {
+            self.sent.insert(feed, seq);
+        }
+    }
+
     pub(super) fn sent(&mut self, feed: FeedNo, upto: u64, bytes: usize) {
         self.sent.insert(feed, upto);
         self.in_flight.entry(feed).or_default().push_back((upto, bytes));

@@ -20,6 +20,10 @@ use crate::{
 #[derive(Default)]
 struct Plain {
     pushes: bool,
+    /// What every side has of every feed.
+    has: u64,
+    /// Nobody is told of anything for nothing.
+    silent: bool,
     expects: bool,
 }
 
@@ -29,11 +33,11 @@ impl Policy<u8> for Plain {
     }
 
     fn has(&self, _: u8, _: &Feed) -> u64 {
-        0
+        self.has
     }
 
     fn tells(&self, _: u8, _: &Feed) -> bool {
-        true
+        !self.silent
     }
 
     fn pushes(&self, _: u8, _: &FeedId) -> bool {
@@ -68,7 +72,7 @@ impl Desk {
         ledger.vouch(&mut storage, &certificate(0, "s1"));
         let mut exchange = Exchange::new();
         for side in [1, 2] {
-            exchange.up(START, side, &ledger, &policy);
+            exchange.up(START, side, ledger.feeds(), &policy);
         }
         Self { ledger, storage, exchange, policy }
     }
@@ -182,6 +186,28 @@ fn a_side_that_brought_an_entry_is_not_given_it_back() {
 }
 
 #[test]
+fn what_a_side_has_for_certain_is_not_pushed_to_it() {
+    let pushes = Plain { pushes: true, has: 2, ..Plain::default() };
+    let (mut desk, mut pen) = (Desk::new(pushes), Pen::of(0, "sales"));
+    for new in [0, 0, 1] {
+        desk.write(&mut pen, b"1");
+        assert_eq!(entries(&desk.settle(START), 1), new);
+    }
+}
+
+#[test]
+fn a_side_that_is_told_of_nothing_else_is_told_that_what_it_brought_arrived() {
+    let silent = Plain { silent: true, ..Plain::default() };
+    let (mut desk, mut pen) = (Desk::new(silent), Pen::of(0, "sales"));
+    let number = desk.write(&mut pen, b"1");
+    assert_eq!(desk.settle(START), []);
+    desk.exchange.taken(START, 1, number, 1);
+    let frames = desk.settle(START);
+    assert_eq!(frames.len(), 1);
+    assert_eq!((frames[0].0, frames[0].1.have.as_ref().map(Vec::len)), (1, Some(1)));
+}
+
+#[test]
 fn a_backlog_goes_a_window_at_a_time_and_leaves_room_for_what_is_new() {
     let pushes = Plain { pushes: true, ..Plain::default() };
     let (mut desk, mut pen) = (Desk::new(pushes), Pen::of(0, "sales"));
@@ -192,7 +218,7 @@ fn a_backlog_goes_a_window_at_a_time_and_leaves_room_for_what_is_new() {
         number = Some(desk.write(&mut pen, &[7; 500]));
     }
     let number = number.unwrap();
-    desk.exchange.up(START, 1, &desk.ledger, &desk.policy);
+    desk.exchange.up(START, 1, desk.ledger.feeds(), &desk.policy);
     desk.settle(START);
     desk.exchange.hear_ask(1, number, 1, 2000, &desk.ledger);
 

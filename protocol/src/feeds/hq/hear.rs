@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use storemesh_keys::{Timestamp, Verified};
+use storemesh_keys::{Name, Timestamp, Verified};
 
 use super::{
     Event, HqFeeds, Output, notes,
@@ -88,6 +88,9 @@ impl HqFeeds {
                 _ => outputs.push(reject(link, "asked for what is not for it, or not here")),
             }
         }
+        if frame.stock == Some(true) {
+            self.tell_of_stock(link, &member.store);
+        }
         for feed in frame.lacks.into_iter().flatten() {
             if let (Some(number), Some(exchange)) =
                 (self.ledger.number(&feed), self.exchanges.get_mut(&member.store))
@@ -129,6 +132,19 @@ impl HqFeeds {
         };
         if let Some(boots) = twice {
             self.cloned(storage, Author::terminal(peer), boots, outputs);
+        }
+    }
+
+    /// From now on, and of what is here at once.
+    fn tell_of_stock(&mut self, link: LinkId, store: &Name) {
+        let Some(member) = self.reach.links.get_mut(&link) else { return };
+        // Told once, it is told of what changes.
+        if std::mem::replace(&mut member.told_of_stock, true) {
+            return;
+        }
+        let feeds = self.reach.stock_of(store).map(|number| (number, self.ledger.feed(number)));
+        if let Some(exchange) = self.exchanges.get_mut(store) {
+            exchange.tell(link, feeds, &self.reach);
         }
     }
 
@@ -261,6 +277,7 @@ impl HqFeeds {
         } else {
             self.arrivals.note(storage, wall, (number, seq), counts);
             self.grown.insert(number);
+            self.reach.begun(number, &feed);
             let id = EntryId { feed: feed.clone(), seq };
             if !counts && self.ledger.counts(&id) && notes::void(storage, wall, number, seq) {
                 outputs.push(Output::Event(Event::Void(id.clone())));

@@ -126,6 +126,9 @@ impl HqFeeds {
         for certificate in ledger.certificates() {
             reach.certified(certificate);
         }
+        for (number, feed) in ledger.feeds() {
+            reach.begun(number, &feed.id);
+        }
         let own = Own::load(storage);
         for schema in own.schemas() {
             ledger.add_schema(schema.clone());
@@ -199,7 +202,9 @@ impl HqFeeds {
         outputs: &mut Vec<Output>,
     ) {
         match input {
-            Input::Up { link, peer, store } => self.up(now, link, Member { peer, store }, outputs),
+            Input::Up { link, peer, store } => {
+                self.up(now, link, Member { peer, store, told_of_stock: false }, outputs);
+            }
             Input::Down { link } => self.down(link),
             Input::Frame { link, bytes } => self.frame(now, wall, storage, link, &bytes, outputs),
             Input::Append { ticket, control } => {
@@ -224,7 +229,8 @@ impl HqFeeds {
         let store = member.store.clone();
         self.reach.links.insert(link, member);
         let exchange = self.exchanges.entry(store).or_insert_with(Exchange::new);
-        exchange.up(now, link, &self.ledger, &self.reach);
+        // It asks for more where it wants to know more: of what other stores have there may be millions.
+        exchange.up(now, link, self.ledger.of(self.author), &self.reach);
         let boot = Some(Boot(self.generation));
         let frame = FeedFrame { boot, ..FeedFrame::default() };
         outputs.push(Output::Send { link, frame: frame.write(Over::Wan) });

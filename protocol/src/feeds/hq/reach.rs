@@ -5,7 +5,7 @@
 //! a former generation and lost. A side that claims more of this generation is asked for it too, as a proof
 //! that HQ was restored and does not know it; once it does know, no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use storemesh_keys::{Authored, Certificate, Name, PeerId};
 
@@ -13,7 +13,7 @@ use crate::{
     feeds::{
         Author, CONTROL, Entry, FeedId, Header, STOCK, Scope,
         exchange::{Policy, Theirs, Wants},
-        ledger::Feed,
+        ledger::{Feed, FeedNo},
     },
     hq::LinkId,
     wire::{self, feeds::FeedFrame},
@@ -26,6 +26,8 @@ const LIVE: u64 = 256;
 pub(super) struct Member {
     pub(super) peer: PeerId,
     pub(super) store: Name,
+    /// It speaks for its store, and wants to know how far HQ has the store's stock.
+    pub(super) told_of_stock: bool,
 }
 
 #[derive(Debug)]
@@ -37,11 +39,32 @@ pub(super) struct Reach {
     pub(super) links: BTreeMap<LinkId, Member>,
     /// The store of each terminal that HQ has certified, by its newest certificate.
     homes: BTreeMap<PeerId, (u64, Name)>,
+    /// The feeds of each store's stock.
+    stock: BTreeMap<Name, BTreeSet<FeedNo>>,
 }
 
 impl Reach {
     pub(super) fn new(hq: Author, generation: u64, behind: bool) -> Self {
-        Self { hq, generation, behind, links: BTreeMap::new(), homes: BTreeMap::new() }
+        Self {
+            hq,
+            generation,
+            behind,
+            links: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            stock: BTreeMap::new(),
+        }
+    }
+
+    /// HQ has entries of that feed.
+    pub(super) fn begun(&mut self, number: FeedNo, feed: &FeedId) {
+        if let (true, Scope::Store(store)) = (is_stock(feed), &feed.topic.scope) {
+            self.stock.entry(store.clone()).or_default().insert(number);
+        }
+    }
+
+    /// What its terminals wrote while they were that store's.
+    pub(super) fn stock_of(&self, store: &Name) -> impl Iterator<Item = FeedNo> {
+        self.stock.get(store).into_iter().flatten().copied()
     }
 
     pub(super) fn certified(&mut self, certificate: &Certificate) {
@@ -115,9 +138,10 @@ impl Policy<LinkId> for Reach {
         0
     }
 
-    /// What is acknowledged is told by that; a side that has more says so, and hears it then.
-    fn tells(&self, _: LinkId, feed: &Feed) -> bool {
-        is_control(&feed.id) || is_stock(&feed.id)
+    /// How far HQ has a journal is told by what it acknowledges, to those who have some of it.
+    fn tells(&self, side: LinkId, feed: &Feed) -> bool {
+        let told_of_stock = || self.links.get(&side).is_some_and(|member| member.told_of_stock);
+        is_control(&feed.id) || (is_stock(&feed.id) && told_of_stock())
     }
 
     fn pushes(&self, _: LinkId, feed: &FeedId) -> bool {

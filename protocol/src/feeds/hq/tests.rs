@@ -3,6 +3,7 @@
 mod behind;
 mod restored;
 mod shop;
+mod told;
 mod wrong;
 
 use std::time::Duration;

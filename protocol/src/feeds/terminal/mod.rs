@@ -137,6 +137,8 @@ pub struct TerminalFeeds {
     boots: BTreeMap<PeerId, Vec<Boot>>,
     evidence: Evidence,
     trim_at: Instant,
+    /// HQ tells how far it has the store's stock.
+    stock_asked: bool,
     /// What is wanted or owed has changed in this batch.
     rethink: bool,
     /// Of these somebody may have more than was taken here.
@@ -174,6 +176,7 @@ impl TerminalFeeds {
             boots: BTreeMap::new(),
             evidence: Evidence::default(),
             trim_at: now + TRIM_EVERY,
+            stock_asked: false,
             rethink: false,
             look_back: BTreeSet::new(),
         };
@@ -216,6 +219,7 @@ impl TerminalFeeds {
         if std::mem::take(&mut self.rethink) {
             self.exchange.rethink(now, &self.ledger, &self.roles);
             self.look_back = self.ledger.feeds().map(|(number, _)| number).collect();
+            self.ask_for_stock(&mut outputs);
         }
         self.take_anew(now, storage);
         self.ledger.flush(storage);
@@ -277,8 +281,9 @@ impl TerminalFeeds {
         if let Source::Neighbour(peer) = side {
             self.roles.neighbours.insert(peer);
         }
-        self.exchange.up(now, side, &self.ledger, &self.roles);
+        self.exchange.up(now, side, self.ledger.feeds(), &self.roles);
         self.rethink = true;
+        self.stock_asked &= side != Source::Hq;
         let boot = Some(self.roles.boot);
         // What was seen while it was away, HQ's say on it above all.
         let forks = Some(Ledger::forks(storage)).filter(|forks| !forks.is_empty());
@@ -323,6 +328,16 @@ impl TerminalFeeds {
                 self.exchange.dropped(now, number);
             }
         }
+    }
+
+    /// Of a store's terminals the gateway alone takes what HQ has of its stock, and wants to be told of that.
+    fn ask_for_stock(&mut self, outputs: &mut Vec<Output>) {
+        let asks = self.roles.is_gateway() && self.exchange.is_up(Source::Hq);
+        if asks && !self.stock_asked {
+            let frame = FeedFrame { stock: Some(true), ..FeedFrame::default() };
+            outputs.push(Output::Send { to: Source::Hq, frame: frame.write(Over::Wan) });
+        }
+        self.stock_asked = asks;
     }
 
     /// Forks and clones are shown to whoever is here; HQ decides what comes of them.

@@ -37,7 +37,7 @@ pub(super) struct Roles {
 }
 
 impl Roles {
-    fn is_gateway(&self) -> bool {
+    pub(super) fn is_gateway(&self) -> bool {
         self.gateway == Some(self.me)
     }
 

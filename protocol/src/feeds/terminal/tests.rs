@@ -205,6 +205,26 @@ fn a_sale_is_answered_from_the_disk_and_again_the_same_under_its_key() {
 }
 
 #[test]
+fn the_gateway_asks_hq_for_its_stores_stock_once_a_stream() {
+    let mut table = Table::open(2);
+    let mut asks = |input| {
+        let till = &mut table.tills[1];
+        let outputs = till.feeds.handle(table.now, &mut till.storage, vec![input]);
+        let asked = |output: &&Output| {
+            let Output::Send { to: Source::Hq, frame } = output else { return false };
+            FeedFrame::read(frame).unwrap().stock == Some(true)
+        };
+        outputs.iter().filter(asked).count()
+    };
+    let gateway = |n| Input::Told(ToFeeds::Gateway(Some(peer(n))));
+    assert_eq!(asks(Input::Up(Source::Hq)), 0, "another is the gateway");
+    assert_eq!([asks(gateway(1)), asks(gateway(1))], [1, 0]);
+    assert_eq!(asks(Input::Up(Source::Hq)), 1, "a new stream");
+    assert_eq!([asks(Input::Down(Source::Hq)), asks(Input::Up(Source::Hq))], [0, 1]);
+    assert_eq!([asks(gateway(0)), asks(gateway(1))], [0, 1], "twice does no harm");
+}
+
+#[test]
 fn another_body_under_a_key_is_a_conflict() {
     let mut table = Table::open(1);
     table.sale(0, "a", AckLevel::Disk);

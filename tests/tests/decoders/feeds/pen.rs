@@ -184,6 +184,7 @@ pub(super) fn frames(pen: &mut Pen) -> Vec<FeedFrame> {
         FeedFrame { acks: Some(vec![signer().sign(&pen.ack()).into_signed()]), ..frame() },
         FeedFrame { acks: Some(vec![signer().sign(&pen.ack_behind()).into_signed()]), ..frame() },
         FeedFrame { lacks: Some(vec![feed]), ..frame() },
+        FeedFrame { stock: Some(true), ..frame() },
         FeedFrame { clones: Some(vec![Cloned { author, boots }]), ..frame() },
         frame(),
     ]);
