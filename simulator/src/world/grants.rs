@@ -119,10 +119,6 @@ impl World {
         let super::Node::Terminal(t) = conn.ends[0].node else { return };
         let (peer, now) = (self.hosts[t].peer, self.now());
         let store = self.hosts[t].store;
-        // What a restored HQ had granted it has partly forgotten; it grants anew in its generation.
-        if self.forgot_grants(store) {
-            return;
-        }
         let wholes: Vec<Grant> = self.grants(store).filter(|grant| grant.part == 0).collect();
         let (newest, former) = (wholes.iter().nth_back(0), wholes.iter().nth_back(1));
         let holds = newest.is_some_and(|grant| grant.holder == peer);
@@ -135,12 +131,6 @@ impl World {
             let label = self.hosts[t].label.clone();
             self.break_hq_rule(format!("lets {label} fetch, which holds no lease for that"));
         }
-    }
-
-    fn forgot_grants(&self, store: usize) -> bool {
-        let (name, generation) = (&self.stores[store].name, self.hq.generation());
-        let now = self.granted.keys().filter(|(of, at, _)| of == name && *at == generation);
-        generation > 1 && now.count() == 0
     }
 
     /// A terminal speaks to HQ.
