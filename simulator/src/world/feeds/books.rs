@@ -7,7 +7,8 @@
 //!   number.
 //! - HQ has each entry once, those of a feed in order, each one that a till posted, and each post once.
 //! - An entry is dropped by its author only when HQ has it, since the retention; by another only when
-//!   HQ has had it, or somebody else has it.
+//!   HQ has had it, or somebody else has it. A copy of what was promised to be on two disks is missed if it
+//!   was let go of so, and the other disk went before it was back.
 //!
 //! A disk that was put back, lied or was copied may have forgotten what it answered ([`super::disks`]); an
 //! entry that was on no other is excused then.
@@ -46,6 +47,8 @@ pub(in crate::world) struct Books {
     pub(super) excused: BTreeSet<EntryId>,
     /// The entries of each post at HQ.
     by_post: BTreeMap<usize, BTreeSet<EntryId>>,
+    /// Who has dropped a copy of what HQ never had, to take it again.
+    pub(super) let_go: BTreeMap<EntryId, BTreeSet<usize>>,
     /// What HQ has set.
     pub(in crate::world) retention: Option<Duration>,
     /// Whose disk HQ knows to run twice.
@@ -150,6 +153,9 @@ impl World {
             self.hosts[t].feeds.lacked += found.bytes.len() as u64;
             self.watch_author(&self.hosts[t].label.clone(), found, hash);
         }
+        if let Some(gone) = self.books.let_go.get_mut(&id) {
+            gone.remove(&t);
+        }
         self.books.held.entry(id).or_default().insert(t);
     }
 
@@ -173,6 +179,9 @@ impl World {
             let elsewhere = self.hosts.iter().any(|host| host.feeds.shelf.has(id));
             if !elsewhere && !self.books.was_at_hq.contains(id) {
                 self.break_rule(t, format!("drops {id:?}, which HQ never had, and nobody has"));
+            }
+            if !self.books.was_at_hq.contains(id) {
+                self.books.let_go.entry(id.clone()).or_default().insert(t);
             }
             return;
         }

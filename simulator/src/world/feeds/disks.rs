@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use storemesh_protocol::feeds::EntryId;
+use storemesh_protocol::feeds::{EntryId, terminal::AckLevel};
 
 use super::shelf::{Shelf, UNSYNCED_MAX};
 use crate::world::{World, clock::Time, faults::Fault};
@@ -148,6 +148,14 @@ impl World {
             !here && !self.hq.feeds.shelf.has(id)
         };
         let lost: Vec<_> = self.books.promised.keys().filter(|id| nowhere(id)).cloned().collect();
+        let missed = lost.iter().find_map(|id| {
+            let gone = self.books.let_go.get(id)?;
+            let by = gone.iter().find(|t| !self.hosts[**t].feeds.hurt)?;
+            (self.books.promised[id] > AckLevel::Disk).then(|| (*by, id.clone()))
+        });
+        if let Some((by, id)) = missed {
+            self.break_rule(by, format!("has let go of {id:?}, which was promised, and is lost"));
+        }
         self.books.excused.extend(lost);
     }
 
