@@ -56,6 +56,9 @@ pub(super) enum What {
     Reset,
 }
 
+/// Sent by that end, and waiting for the link.
+type Held = (usize, Class, Packet);
+
 #[derive(Debug)]
 pub(super) struct Conn {
     /// The one that called stands first.
@@ -66,7 +69,9 @@ pub(super) struct Conn {
     pub(super) hears_since: [Time; 2],
     /// Nothing gets through any more, whatever heals: one end is elsewhere, or gave up unheard.
     dead: bool,
-    held: Vec<(usize, Class, Packet)>,
+    /// What was on its way when the link was cut; it goes first again, as it was sent first.
+    turned_back: Vec<Held>,
+    held: Vec<Held>,
     /// The last delivery to each end, of each class: nothing overtakes it.
     last: [[Time; CLASSES]; 2],
     /// The last arrival at each end's port, likewise: what waits for one that was lost waits behind it.
@@ -135,6 +140,7 @@ impl World {
             cut_since: [None; 2],
             hears_since: [self.agenda.now(); 2],
             dead: false,
+            turned_back: Vec::new(),
             held: Vec::new(),
             last: [[Time::ZERO; CLASSES]; 2],
             arrives: [[Time::ZERO; CLASSES]; 2],
@@ -222,7 +228,7 @@ impl World {
     ) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         if !conn.hears(to) {
-            conn.held.push((1 - to, class, packet));
+            conn.turned_back.push((1 - to, class, packet));
             return;
         }
         let Node::Terminal(t) = conn.ends[to].node else {
@@ -245,6 +251,7 @@ impl World {
     pub(super) fn hang_up(&mut self, id: ConnId, side: usize) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.ends[side].state = State::Closed;
+        conn.turned_back.retain(|(from, ..)| *from != side);
         conn.held.retain(|(from, ..)| *from != side);
         let (a, b) = (conn.ends[side].node, conn.other(side));
         let last = conn.last[1 - side].iter().copied().max().unwrap_or_default();
@@ -292,11 +299,10 @@ impl World {
             if healed {
                 conn.hears_since[side] = now;
             }
-            let all = std::mem::take(&mut conn.held);
-            let (held, others) = all.into_iter().partition(|(from, ..)| *from != side);
-            conn.held = others;
+            let to_it = |(from, ..): &mut Held| *from != side;
+            let mut held: Vec<Held> = conn.turned_back.extract_if(.., to_it).collect();
+            held.extend(conn.held.extract_if(.., to_it));
             if conn.ends.iter().all(|end| end.state != State::Closed) {
-                let held: Vec<(usize, Class, Packet)> = held;
                 for (from, class, packet) in held {
                     self.transmit(id, from, class, packet);
                 }
