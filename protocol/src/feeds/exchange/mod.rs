@@ -27,7 +27,7 @@ pub(crate) use self::policy::{Policy, Theirs, Wants};
 use self::side::Side;
 use super::{
     FeedId,
-    ledger::{Feed, FeedNo, Gap, Ledger},
+    ledger::{Feed, FeedNo, Ledger},
 };
 use crate::{Instant, wire::feeds::Have};
 
@@ -217,14 +217,13 @@ impl<S: Copy + Ord> Exchange<S> {
         upto: u64,
         ledger: &Ledger,
     ) {
-        let feed = ledger.feed(number);
-        let elsewhere = self.is_longer_elsewhere(number, feed, ledger.generation(), side);
+        let (feed, begin) = (ledger.feed(number), ledger.begin_of(number, from));
+        // HQ's word is given for what is before, unless somebody is about to bring just that.
+        let skips = from < begin;
+        let no_word = feed.acked.is_none() || self.is_elsewhere(number, from - 1, begin, side);
+        let missing = feed.last.min(upto) < begin || feed.gap_at(begin).is_some();
         let Some(asker) = self.sides.get_mut(&side) else { return };
-        let gives_behind = |gap: Gap| !ledger.keeps_all() && gap.upto < upto;
-        let missing = feed.last < from || feed.gap_at(from).is_some_and(|gap| !gives_behind(gap));
-        // What begins late can be given with HQ's word alone.
-        let base = feed.acked.is_some();
-        if missing || (from < feed.first && (!base || elsewhere)) {
+        if missing || (skips && no_word) {
             asker.lacks.push(feed.id.clone());
             return;
         }
@@ -345,33 +344,17 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// Whether a side, other than this one, has the feed from further back than this machine, with some
-    /// that HQ lacks, and all that HQ lacks of what this machine has.
-    pub(crate) fn is_longer_elsewhere(
-        &self,
-        number: FeedNo,
-        feed: &Feed,
-        generation: u64,
-        except: S,
-    ) -> bool {
-        let (here, whole) = (feed.acked_in(generation), feed.acked_whole(generation));
+    /// Whether a side, other than this one, has some of the feed after the one entry and before the other.
+    pub(crate) fn is_elsewhere(&self, number: FeedNo, after: u64, before: u64, except: S) -> bool {
         let others = self.sides.iter().filter(|(side, _)| **side != except);
         let mut told = others.filter_map(|(_, side)| side.theirs.get(&number));
-        told.any(|theirs| {
-            theirs.has_between(whole, feed.first) && (feed.last <= theirs.last || feed.last <= here)
-        })
+        told.any(|theirs| theirs.has_between(after, before))
     }
 
-    /// What is here of the feed is gone, to be asked for from further back.
-    pub(crate) fn dropped(&mut self, now: Instant, number: FeedNo) {
+    /// More of the feed is missing than before.
+    pub(crate) fn reopened(&mut self, now: Instant, number: FeedNo) {
         self.look = true;
-        self.asked.remove(&number);
         self.lacking.insert(number, now);
-        for side in self.sides.values_mut() {
-            side.owed.remove(&number);
-            side.push.remove(&number);
-            side.resting.remove(&number);
-        }
     }
 
     fn rest(&mut self, now: Instant, side: S, number: FeedNo) {

@@ -48,8 +48,9 @@ impl Policy<u8> for Plain {
         false
     }
 
-    fn wants(&self, _: u8, feed: &Feed, _: &Theirs) -> Wants {
-        if self.expects { Wants::Soon(feed.last + 1) } else { Wants::From(feed.last + 1) }
+    fn wants(&self, _: u8, feed: &Feed, theirs: &Theirs) -> Wants {
+        let from = theirs.brings_to(feed).map_or(feed.last + 1, |(from, _)| from);
+        if self.expects { Wants::Soon(from) } else { Wants::From(from) }
     }
 }
 
@@ -276,12 +277,11 @@ fn what_somebody_has_from_further_back_is_not_given_from_the_middle() {
     let frames = desk.settle(START);
     let lacks = frames.iter().find_map(|(side, frame)| frame.lacks.clone().filter(|_| *side == 2));
     assert_eq!(lacks, Some(vec![pen.feed()]));
-    let feed = desk.ledger.feed(number).clone();
-    assert!(desk.exchange.is_longer_elsewhere(number, &feed, 1, 9));
+    assert!(desk.exchange.is_elsewhere(number, 0, 3, 9));
 
-    desk.ledger.drop_all(&mut desk.storage, number);
-    desk.exchange.dropped(START, number);
-    assert_eq!(desk.asks(START), [(1, Ask { feed: pen.feed(), from: 1, upto: 4 })]);
+    desk.ledger.reopen(number);
+    desk.exchange.reopened(START, number);
+    assert_eq!(desk.asks(START), [(1, Ask { feed: pen.feed(), from: 1, upto: 2 })]);
 }
 
 #[test]

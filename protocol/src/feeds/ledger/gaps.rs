@@ -1,14 +1,15 @@
-//! Holes in a feed: at HQ what it lost when it was restored and nobody who was near could bring, and on a
-//! terminal what it wrote itself and forgot when its disk was put back.
+//! Holes in a feed: at HQ what it lost when it was restored and nobody who was near could bring; on a
+//! terminal what it wrote itself and forgot when its disk was put back, and on a gateway what it had left
+//! out, or let go of, as HQ had it, and HQ has lost.
 //!
-//! The rule: both go on behind a gap, so that what is new is not held up by what is away, and nothing is let
+//! The rule: one goes on behind a gap, so that what is new is not held up by what is away, and nothing is let
 //! go for it; and the gap stays open for whoever comes with some of it, however late. What comes must fit to
 //! the entries on either side that are here. A gap is opened by HQ's own word alone, that it once had those
 //! entries: nobody else can claim one. It only ever grows smaller; a part from its middle leaves two.
 
 use minicbor::{Decode, Encode};
 
-use super::{Feed, FeedNo, Ledger, Refused};
+use super::{Feed, FeedNo, Keeps, Ledger, Refused};
 use crate::feeds::{Header, HeaderHash, Storage};
 
 /// Of one feed. Each restored backup opens one, and each holder of a middle part another; an author that
@@ -110,6 +111,25 @@ impl Feed {
 }
 
 impl Ledger {
+    /// Who asks for `from` is given what begins there, or later: HQ's word stands in for what a terminal
+    /// lacks. HQ itself lacks nothing before its first entry, and its gaps may still be filled.
+    pub(crate) fn begin_of(&self, number: FeedNo, from: u64) -> u64 {
+        let feed = self.feed(number);
+        let from = from.max(feed.first);
+        let gap = feed.gap_at(from).filter(|_| self.keeps != Keeps::All);
+        gap.map_or(from, |gap| gap.upto + 1)
+    }
+
+    /// What was let go of, or never taken, is missing again: a gap before the first entry that is here.
+    pub(crate) fn reopen(&mut self, number: FeedNo) {
+        let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");
+        if feed.first > 1 && feed.has_room_for_gaps() {
+            feed.gaps.insert(0, Gap { from: 1, upto: feed.first - 1 });
+            feed.first = 1;
+            self.dirty.insert(number);
+        }
+    }
+
     /// Whether an entry fits into the gap that it would fill.
     pub(super) fn fits(
         &self,

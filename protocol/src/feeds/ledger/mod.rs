@@ -203,11 +203,6 @@ impl Ledger {
         }
     }
 
-    /// It is HQ's.
-    pub(crate) fn keeps_all(&self) -> bool {
-        self.keeps == Keeps::All
-    }
-
     pub(crate) fn feed(&self, number: FeedNo) -> &Feed {
         &self.feeds[&number]
     }

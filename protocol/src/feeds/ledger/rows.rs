@@ -45,10 +45,7 @@ impl Ledger {
         count_max: usize,
     ) -> Given {
         let feed = self.feed(number);
-        let from = from.max(feed.first);
-        // HQ's word stands in for a terminal's gaps; HQ's own may still be filled.
-        let gap = feed.gap_at(from).filter(|_| !self.keeps_all());
-        let from = gap.map_or(from, |gap| gap.upto + 1);
+        let from = self.begin_of(number, from);
         let mut given = Given { from, ..Given::default() };
         let upto = upto.min(feed.run_end(from));
         if upto < from {
@@ -157,16 +154,6 @@ impl Ledger {
         if self.keeps != Keeps::All {
             put(storage, PROOFS, &number.key(), base);
         }
-    }
-
-    /// Drops all of the feed, to take it again from its first entry.
-    pub(crate) fn drop_all(&mut self, storage: &mut dyn Storage, number: FeedNo) {
-        let last = self.feed(number).last;
-        while self.trim(storage, number, last) == TRIM_MAX {}
-        let feed = self.feeds.get_mut(&number).expect("it is looked up by who calls");
-        (feed.first, feed.last, feed.hash) = (1, 0, None);
-        storage.delete(PROOFS, &number.key());
-        self.dirty.insert(number);
     }
 
     /// Drops at most [`TRIM_MAX`] entries up to `upto`; how many went.

@@ -221,7 +221,7 @@ impl TerminalFeeds {
             self.look_back = self.ledger.feeds().map(|(number, _)| number).collect();
             self.ask_for_stock(&mut outputs);
         }
-        self.take_anew(now, storage);
+        self.look_back(now);
         self.ledger.flush(storage);
         self.show_evidence(&mut outputs);
         for (to, frame) in self.exchange.settle(now, storage, &self.ledger, &self.roles) {
@@ -304,28 +304,21 @@ impl TerminalFeeds {
     }
 
     /// An HQ that was restored wants what it had acknowledged before, and a gateway takes journals from there on
-    /// only. Where somebody has one from further back, and all of it, it is taken again from that one.
-    fn take_anew(&mut self, now: Instant, storage: &mut dyn Storage) {
+    /// only. What somebody has from further back, it takes from that one.
+    fn look_back(&mut self, now: Instant) {
         let look_back = std::mem::take(&mut self.look_back);
         let generation = self.ledger.generation();
-        let full = self.roles.room < RoomFor::All;
-        if generation <= 1 || full || self.roles.gateway != Some(self.roles.me) {
+        if generation <= 1 || self.roles.room < RoomFor::All || !self.roles.is_gateway() {
             return;
         }
-        let own = Author::terminal(self.roles.me);
-        let short = |feed: &ledger::Feed| {
-            feed.id.author != own
-                && !roles::is_control(&feed.id)
-                && feed.acked_whole(generation) + 1 < feed.first
-        };
         for number in look_back {
             // What only a side that is gone told of is forgotten.
             let Some(feed) = self.ledger.get(number) else { continue };
-            let elsewhere =
-                || self.exchange.is_longer_elsewhere(number, feed, generation, Source::Hq);
-            if short(feed) && elsewhere() {
-                self.ledger.drop_all(storage, number);
-                self.exchange.dropped(now, number);
+            let (whole, first) = (feed.acked_whole(generation), feed.first);
+            let elsewhere = || self.exchange.is_elsewhere(number, whole, first, Source::Hq);
+            if whole + 1 < first && !roles::is_control(&feed.id) && elsewhere() {
+                self.ledger.reopen(number);
+                self.exchange.reopened(now, number);
             }
         }
     }

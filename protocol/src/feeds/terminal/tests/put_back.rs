@@ -100,31 +100,34 @@ fn it_takes_the_beginning_again_when_hq_lacks_that() {
 }
 
 #[test]
-fn a_gateway_that_has_the_end_of_its_journal_lets_go_of_it_when_hq_has_that_and_lacks_what_is_before()
- {
+fn a_gateway_that_has_the_end_of_a_journal_takes_what_is_before_it_when_hq_lacks_that() {
     let mut table = Table::open(2);
     let mut pen = Pen::of(1, "sales");
     pen.next.boot = Boot(9);
+    let all: Vec<_> = (0..4).map(|_| pen.write(b"{}")).collect();
+    let bytes: Vec<_> = all.iter().map(|it| wire::encode(&it.to_entry())).collect();
+    let hash = |seq: usize| all[seq - 1].hash();
     let (feed, author) = (pen.feed(), Source::Neighbour(peer(1)));
-    let entries_of: Vec<_> = (0..4).map(|_| pen.write(b"{}")).collect();
-    let bytes: Vec<_> = entries_of.iter().map(|it| wire::encode(&it.to_entry())).collect();
-    let hash = |seq: usize| entries_of[seq - 1].hash();
     let (now, till) = (table.now, &mut table.tills[0]);
-    hear(now, till, author, entries(&bytes[3..], vec![ack(1, &feed, (3, hash(3)), None)]));
+    let word = ack(1, &feed, (3, hash(3)), None);
+    hear(now, till, author, entries(&bytes[3..], vec![word.clone()]));
     let have = Have { feed: feed.clone(), first: 1, last: 3, keep: false, acked: 1 };
-    let outputs =
-        hear(now, till, author, FeedFrame { have: Some(vec![have]), ..FeedFrame::default() });
-    assert_eq!(asks(&outputs), [], "HQ has it all, in the generation that is known here");
+    let told = FeedFrame { have: Some(vec![have]), ..FeedFrame::default() };
+    assert_eq!(asks(&hear(now, till, author, told)), [], "HQ has it, as far as is known here");
 
-    // HQ was restored, has lost the second and the third, and has taken the fourth.
-    let behind = |upto| (upto > 0).then(|| Run { from: 4, upto, hash: hash(4) });
-    let first = |upto| acks(ack(2, &feed, (1, hash(1)), behind(upto)));
-    assert_eq!(asks(&hear(now, till, Source::Hq, first(0))), [], "HQ lacks the fourth, too");
-    hear(now, till, Source::Hq, first(4));
+    // HQ was restored, and has lost the second and the third.
+    hear(now, till, Source::Hq, acks(ack(2, &feed, (1, hash(1)), None)));
     let outputs = till.feeds.handle(now + PUSH_WAIT, &mut till.storage, vec![Input::Tick]);
     assert_eq!(asks(&outputs), [(author, 2, 3)]);
-    hear(now, till, author, entries(&bytes[1..3], vec![ack(2, &feed, (1, hash(1)), behind(4))]));
+    hear(now, till, author, entries(&bytes[1..3], Vec::new()));
     let feeds = till.feeds.status().feeds;
     let held = feeds.iter().find(|held| held.feed == feed).unwrap();
-    assert_eq!((held.first, held.last), (2, 3));
+    assert_eq!((held.first, held.last, held.acked), (1, 4, 1));
+    let ask = Ask { feed, from: 2, upto: 4 };
+    let asked = FeedFrame { ask: Some(vec![ask]), ..FeedFrame::default() };
+    let given: Vec<_> = given(&hear(now, till, Source::Hq, asked));
+    assert_eq!(
+        given.iter().map(|(entry, _)| entry).collect::<Vec<_>>(),
+        [&bytes[1], &bytes[2], &bytes[3]]
+    );
 }
