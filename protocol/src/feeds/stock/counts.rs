@@ -9,6 +9,9 @@
 //! does nothing. What HQ's end has cut off will not come, and is not waited for. All of this is said by the
 //! entries alone, so it is the same in whatever order they come.
 //!
+//! A row that is known to be there may still fail to be read: the batch is then not committed, and what comes
+//! of it does not matter.
+//!
 //! A movement reads the last count's place in its feed. A count is read when it comes, when what it
 //! waits for comes, and when it, or one that builds on it, becomes the last.
 
@@ -86,8 +89,9 @@ impl Counts<'_> {
         let mut counts = Vec::new();
         places(self.storage, COUNTS, &self.key, &mut |at| counts.push((at, 0)));
         for (at, _) in &counts {
-            let row = self.count(at).map(|row| CountRow { chain: None, told: false, ..row });
-            put(self.storage, COUNTS, &at_key(&self.key, at), &row.expect("it was listed"));
+            let Some(row) = self.count(at) else { continue };
+            let row = CountRow { chain: None, told: false, ..row };
+            put(self.storage, COUNTS, &at_key(&self.key, at), &row);
         }
         self.look_at(counts);
         self.settle(true);
@@ -211,7 +215,7 @@ impl Counts<'_> {
             clear(self.storage, SEEN, &self.key);
         }
         for at in chain {
-            let row = self.count(&at).expect("it stands, and so do those it builds on");
+            let Some(row) = self.count(&at) else { continue };
             for seen in seen_by(&at, &row.count) {
                 self.raise(SEEN, &seen);
             }

@@ -1,6 +1,6 @@
-//! What counts cost, and how many there may be.
+//! What counts cost, and how many there may be; and a disk that fails in their middle.
 
-use std::cell::Cell;
+use std::{cell::Cell, ops::ControlFlow};
 
 use super::*;
 use crate::{
@@ -8,22 +8,29 @@ use crate::{
     feeds::{stock::counts::CHAIN_MAX, storage::Each},
 };
 
-/// Storage that counts how many rows are read.
+/// Storage that counts how many rows are read, and fails after so many.
 struct Watched<'a> {
     storage: &'a mut Memory,
     read: Cell<usize>,
+    most: usize,
+}
+
+impl Watched<'_> {
+    /// Whether one more is read.
+    fn reads(&self) -> bool {
+        self.read.set(self.read.get() + 1);
+        self.read.get() <= self.most
+    }
 }
 
 impl Read for Watched<'_> {
     fn get(&self, table: &'static str, key: &[u8]) -> Option<Vec<u8>> {
-        self.read.set(self.read.get() + 1);
-        self.storage.get(table, key)
+        self.reads().then(|| self.storage.get(table, key)).flatten()
     }
 
     fn scan(&self, table: &'static str, from: &[u8], to: &[u8], each: &mut Each<'_>) {
         self.storage.scan(table, from, to, &mut |key, value| {
-            self.read.set(self.read.get() + 1);
-            each(key, value)
+            if self.reads() { each(key, value) } else { ControlFlow::Break(()) }
         });
     }
 
@@ -43,9 +50,13 @@ impl Storage for Watched<'_> {
 }
 
 impl Model {
+    fn watched(&mut self, most: usize) -> Watched<'_> {
+        Watched { storage: &mut self.storage, read: Cell::new(0), most }
+    }
+
     /// How many rows that entry has read.
     fn cost(&mut self, author: usize, seq: u64, record: &Record) -> usize {
-        let mut watched = Watched { storage: &mut self.storage, read: Cell::new(0) };
+        let mut watched = self.watched(usize::MAX);
         let entry = EntryId { feed: feed(author), seq };
         apply(&mut watched, &name("s1"), &entry, record, &|_| false);
         watched.read.get()
@@ -64,6 +75,30 @@ fn a_movement_reads_as_little_after_a_hundred_counts_as_after_one() {
     }
     assert_eq!(here.quantity(), 19);
     assert!(costs.iter().all(|rows| *rows < 10), "{costs:?}");
+}
+
+#[test]
+fn a_disk_that_fails_at_any_row_fails_the_batch_and_nothing_else() {
+    let begun = || {
+        let mut here = Model::default();
+        for round in 1..=3 {
+            here.apply(1, round, &moved(-1));
+            let count = here.count(20);
+            here.apply(0, round, &count);
+        }
+        let count = here.count(20);
+        (here, count)
+    };
+    let (mut here, count) = begun();
+    for most in 0..here.cost(0, 4, &count) {
+        let (mut here, count) = begun();
+        let (store, entry) = (name("s1"), EntryId { feed: feed(0), seq: 4 });
+        apply(&mut here.watched(most), &store, &entry, &count, &|_| false);
+        let (mut here, count) = begun();
+        let (mut disk, mut back) = (here.watched(most), TakenBack::default());
+        back.entry(&mut disk, &store, at(0, 3), &count);
+        back.settle(&mut disk, &store, &|_| false);
+    }
 }
 
 #[test]
