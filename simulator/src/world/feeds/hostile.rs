@@ -11,8 +11,8 @@ use storemesh_keys::{Authored, HqSigned, Name};
 use storemesh_protocol::{
     Instant,
     feeds::{
-        After, Author, Boot, CertificateHash, Entry, FeedId, Header, HeaderHash, PayloadHash,
-        SEQ_MAX, Scope, Topic,
+        After, Author, Boot, CONTROL, CertificateHash, Entry, FeedId, Header, HeaderHash,
+        PayloadHash, SEQ_MAX, Scope, Topic,
         terminal::{Input, Output, Setup},
     },
     terminal::Source,
@@ -172,7 +172,7 @@ impl Hostile {
                     _ => Scope::Terminal(other?.header.author.peer()),
                 };
                 if chance.hits(300) {
-                    header.topic.name = name("control");
+                    header.topic.name = name(CONTROL);
                 }
                 Some(given(vec![self.write(header, b"no right")]))
             }
@@ -191,15 +191,16 @@ impl Hostile {
                 header.after = Some(After { boot: Boot(number / 2), seq: u64::MAX });
                 Some(given(vec![self.write(header, b"after nothing")]))
             }
-            // Feeds that do not exist, by the hundred; feeds that do, further than anybody wrote.
+            // Feeds that do not exist, by the hundred, and more of HQ's own word than it has said; feeds that
+            // do exist, further than anybody wrote.
             11 => {
-                let feeds = (0..FEEDS_MAX as u64).map(|n| Have {
-                    feed: self.feed(Boot(number ^ n)),
-                    first: 1,
-                    last: 1 + number % 10_000,
-                    keep: true,
-                    acked: 0,
-                });
+                let strange = (1..FEEDS_MAX as u64).map(|n| self.feed(Boot(number ^ n)));
+                let (author, boot) = (Author::hq(self.setup.trust.chain), Boot(1 + number % 3));
+                let topic = Topic { name: name(CONTROL), scope: Scope::Chain };
+                let own = FeedId { author, boot, topic };
+                let last = 1 + number % 10_000;
+                let feeds = strange.chain([own]);
+                let feeds = feeds.map(|feed| Have { feed, first: 1, last, keep: true, acked: 0 });
                 Some(FeedFrame { have: Some(feeds.collect()), ..FeedFrame::default() })
             }
             12 => {

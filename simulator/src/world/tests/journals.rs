@@ -152,6 +152,23 @@ fn it_knows_it_too_when_nothing_but_an_order_is_lost() {
     }
 }
 
+#[test]
+fn what_a_lying_gateway_claims_of_hqs_own_word_raises_no_alarm() {
+    for seed in 0..5 {
+        let mut store = open(1, seed);
+        store.turn_hostile(0, false);
+        // It is cut off for its nonsense, and calls again.
+        let calls = (0..60).filter(|_| {
+            store.run(SECOND);
+            store.is_on_the_line(0)
+        });
+        let calls = calls.count();
+        assert!(calls > 10, "seed {seed}: {calls}");
+        assert_eq!(store.broken().map(|broken| &broken.rule), None, "seed {seed}");
+        assert!(!store.hq_is_behind());
+    }
+}
+
 /// Sales of a terminal that HQ has, and after a while tells of.
 fn sell(store: &mut World, t: usize, sales: usize) {
     let sales: Vec<usize> = (0..sales).map(|_| store.sell_now(t, AckLevel::Hq)).collect();
