@@ -220,7 +220,8 @@ impl<S: Copy + Ord> Exchange<S> {
         let (feed, begin) = (ledger.feed(number), ledger.begin_of(number, from));
         // HQ's word is given for what is before, unless somebody is about to bring just that.
         let skips = from < begin;
-        let no_word = feed.acked.is_none() || self.is_elsewhere(number, from - 1, begin, side);
+        let no_word =
+            feed.acked.is_none() || self.is_elsewhere(number, from.saturating_sub(1), begin, side);
         let missing = feed.last.min(upto) < begin || feed.gap_at(begin).is_some();
         let Some(asker) = self.sides.get_mut(&side) else { return };
         if missing || (skips && no_word) {
@@ -334,13 +335,16 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// HQ speaks in a new generation: what anybody had heard it acknowledge does not hold.
-    pub(crate) fn forget_acks(&mut self) {
+    /// HQ speaks in a new generation: what anybody had heard it acknowledge does not hold, and nobody is to
+    /// go by what this machine has told of that.
+    pub(crate) fn forget_acks(&mut self, ledger: &Ledger, policy: &impl Policy<S>) {
         for state in self.sides.values_mut() {
             for theirs in state.theirs.values_mut() {
                 theirs.acked = 0;
             }
-            state.untold.extend(state.sent.keys());
+        }
+        for side in self.sides().collect::<Vec<_>>() {
+            self.tell(side, ledger.feeds(), policy);
         }
     }
 

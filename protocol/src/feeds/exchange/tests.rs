@@ -209,6 +209,18 @@ fn a_side_that_is_told_of_nothing_else_is_told_that_what_it_brought_arrived() {
 }
 
 #[test]
+fn in_a_new_generation_everybody_is_told_anew_what_hq_has_not_acknowledged_in_it() {
+    let (mut desk, mut pen) = (Desk::new(Plain::default()), Pen::of(0, "sales"));
+    desk.write(&mut pen, b"1");
+    desk.settle(START);
+    desk.exchange.forget_acks(&desk.ledger, &desk.policy);
+    desk.hear(START, 1, &pen.feed(), 1);
+    let told =
+        desk.settle(START + TELL_EVERY).into_iter().filter(|(_, frame)| frame.have.is_some());
+    assert_eq!(told.map(|(side, _)| side).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
 fn a_backlog_goes_a_window_at_a_time_and_leaves_room_for_what_is_new() {
     let pushes = Plain { pushes: true, ..Plain::default() };
     let (mut desk, mut pen) = (Desk::new(pushes), Pen::of(0, "sales"));

@@ -80,7 +80,7 @@ impl TerminalFeeds {
         self.roles.generation = generation;
         // What the lost HQ had acknowledged is offered again.
         self.exchange.forget(crate::terminal::Source::Hq);
-        self.exchange.forget_acks();
+        self.exchange.forget_acks(&self.ledger, &self.roles);
         self.rethink = true;
         if !first {
             outputs.push(Output::Event(Event::Generation(generation)));

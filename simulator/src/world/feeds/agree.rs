@@ -32,8 +32,8 @@ impl World {
         let hq = &self.hq.feeds.shelf;
         // A box that is taken out of the shop takes along what is on no other disk.
         let taken = |id: &EntryId| {
-            let off = self.hosts.iter().filter(|host| host.program.is_none());
-            off.into_iter().any(|host| host.feeds.shelf.has(id))
+            let mut holders = self.hosts.iter().filter(|host| host.feeds.shelf.has(id)).peekable();
+            holders.peek().is_some() && holders.all(|host| host.program.is_none())
         };
         let lost = |id: &&EntryId| {
             let excused = self.books.excused.contains(*id) || taken(id);
