@@ -62,14 +62,15 @@ impl Ledger {
             ControlFlow::Continue(())
         });
         given.entries = entries;
-        let begins = |seq: u64| seq + 1 == from || (from == feed.first && seq >= from);
+        let is_begin = from == feed.first || feed.gap_at(from - 1).is_some();
+        let begins = |seq: u64| seq + 1 == from || (is_begin && seq >= from);
         let word =
             |acked: &Acked| begins(acked.seq) || acked.behind.is_some_and(|(_, upto)| begins(upto));
         given.base = feed
             .acked
             .filter(|acked| from > 1 && word(acked))
             .and_then(|_| row(storage, ACKS, &number.key()));
-        if given.base.is_none() && from > 1 && from == feed.last_begin() {
+        if given.base.is_none() && from > 1 && is_begin {
             given.base = row(storage, PROOFS, &number.key());
         }
         given

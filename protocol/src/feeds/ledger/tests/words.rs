@@ -18,6 +18,33 @@ fn hqs_word_stands_in_for_what_was_trimmed() {
 }
 
 #[test]
+fn what_is_behind_a_gap_is_given_with_hqs_word_however_often_hq_was_restored() {
+    let mut desk = Desk::keeping(Keeps::OwnOf(Author::terminal(peer(0))));
+    let mut pen = Pen::of(0, "sales");
+    let (one, two, three) = (pen.write(b"1"), pen.write(b"2"), pen.write(b"3"));
+    let last = wire::encode(&three.to_entry());
+    let word = ack(&pen.feed(), 2, two.hash());
+    let number = desk.take(&wire::encode(&one.to_entry())).unwrap().feed;
+    desk.take_from(&last, &BTreeMap::from([(pen.feed(), word)])).unwrap();
+    assert_eq!(desk.ledger.feed(number).runs().collect::<Vec<_>>(), [(1, 1), (3, 3)]);
+
+    // A restored HQ has taken it so, and a later one has lost that.
+    let signer = signer_in(2);
+    let (chain, at, feed) = (signer.described().chain, Timestamp(2), pen.feed());
+    let behind = Some(crate::feeds::Run { from: 3, upto: 3, hash: three.hash() });
+    let second =
+        signer.sign(&Ack { chain, generation: 2, feed, seq: 1, hash: one.hash(), at, behind });
+    assert_eq!(desk.ledger.acked(&mut desk.storage, &second), Some(number));
+    let given = desk.ledger.give(&desk.storage, number, (2, 3), 1 << 20, 2);
+    assert_eq!((given.from, given.entries), (3, vec![last.clone()]));
+    let base = desk.ledger.verify_ack(&given.base.unwrap()).unwrap();
+    let mut hq = Desk::keeping(Keeps::All);
+    hq.ledger.raise_generation(3);
+    hq.take(&wire::encode(&one.to_entry())).unwrap();
+    assert!(hq.take_from(&last, &BTreeMap::from([(pen.feed(), base)])).unwrap().opens.is_some());
+}
+
+#[test]
 fn what_hq_said_before_it_was_restored_removes_nothing() {
     let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "sales"));
     desk.take(&pen.bytes(b"1")).unwrap();
