@@ -50,9 +50,10 @@ pub struct Run {
 }
 
 impl Ack {
-    /// Of two for one feed the higher counts.
-    pub fn order(&self) -> (u64, u64, u64) {
-        (self.generation, self.seq, self.reach())
+    /// Of two for one feed the higher counts. A gap may grow smaller from either side.
+    pub fn order(&self) -> (u64, u64, u64, u64) {
+        let from = self.behind.map_or(0, |run| run.from);
+        (self.generation, self.seq, self.reach(), u64::MAX - from)
     }
 
     /// The last entry that HQ holds.

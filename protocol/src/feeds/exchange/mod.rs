@@ -218,13 +218,15 @@ impl<S: Copy + Ord> Exchange<S> {
         ledger: &Ledger,
     ) {
         let (feed, begin) = (ledger.feed(number), ledger.begin_of(number, from));
-        // HQ's word is given for what is before, unless somebody is about to bring just that.
         let skips = from < begin;
-        let no_word =
-            feed.acked.is_none() || self.is_elsewhere(number, from.saturating_sub(1), begin, side);
+        // Somebody is about to bring just what would be skipped: who asked does so again.
+        if skips && self.is_elsewhere(number, from.saturating_sub(1), begin, side) {
+            return;
+        }
         let missing = feed.last.min(upto) < begin || feed.gap_at(begin).is_some();
         let Some(asker) = self.sides.get_mut(&side) else { return };
-        if missing || (skips && no_word) {
+        // HQ's word is given for what is skipped.
+        if missing || (skips && feed.acked.is_none()) {
             asker.lacks.push(feed.id.clone());
             return;
         }
@@ -239,7 +241,6 @@ impl<S: Copy + Ord> Exchange<S> {
         self.rest(now, side, number);
         if let Some(heard) = self.sides.get_mut(&side) {
             heard.theirs.remove(&number);
-            heard.unbegun.remove(&number);
         }
     }
 
@@ -314,7 +315,7 @@ impl<S: Copy + Ord> Exchange<S> {
         self.look = true;
         for (side, state) in &mut self.sides {
             for (number, theirs) in &state.theirs {
-                if theirs.brings_to(ledger.feed(*number)).is_some() {
+                if ledger.get(*number).is_some_and(|feed| theirs.brings_to(feed).is_some()) {
                     self.lacking.entry(*number).or_insert(now);
                 }
             }
@@ -328,7 +329,7 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// HQ was restored from a backup: what it knew of the feeds it may have lost.
+    /// HQ was restored from a backup: what it was given, and what it had acknowledged, it may have lost.
     pub(crate) fn forget(&mut self, side: S) {
         if let Some(state) = self.sides.get_mut(&side) {
             state.forget();
@@ -348,9 +349,11 @@ impl<S: Copy + Ord> Exchange<S> {
         }
     }
 
-    /// Whether a side, other than this one, has some of the feed after the one entry and before the other.
+    /// Whether a side, other than this one, has some of the feed after the one entry and before the other, and
+    /// has not just been asked for it in vain.
     pub(crate) fn is_elsewhere(&self, number: FeedNo, after: u64, before: u64, except: S) -> bool {
         let others = self.sides.iter().filter(|(side, _)| **side != except);
+        let others = others.filter(|(_, side)| !side.resting.contains_key(&number));
         let mut told = others.filter_map(|(_, side)| side.theirs.get(&number));
         told.any(|theirs| theirs.has_between(after, before))
     }

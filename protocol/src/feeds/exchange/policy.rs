@@ -3,7 +3,7 @@
 use crate::{
     feeds::{
         FeedId,
-        ledger::{Feed, Gap, runs},
+        ledger::{Feed, Gap, RUNS_MAX, runs},
     },
     wire::feeds::Have,
 };
@@ -51,7 +51,8 @@ impl Theirs {
     /// As it tells: of one feed, run after run.
     pub(super) fn told(haves: &[Have]) -> Self {
         let mut theirs = Self::default();
-        for Have { first, last, keep, acked, .. } in haves {
+        // Who has more runs than a feed can have lies.
+        for Have { first, last, keep, acked, .. } in haves.iter().take(RUNS_MAX) {
             (theirs.keep, theirs.acked) = (*keep, *acked);
             if theirs.first == 0 {
                 theirs.first = *first;
@@ -65,7 +66,13 @@ impl Theirs {
 
     /// The first range that it has, and the feed here lacks.
     pub(crate) fn brings_to(&self, feed: &Feed) -> Option<(u64, u64)> {
-        self.runs().find_map(|(first, last)| feed.lacks(first, last))
+        self.brings_behind(feed, 0)
+    }
+
+    /// The first that is not all up to `known`.
+    pub(crate) fn brings_behind(&self, feed: &Feed, known: u64) -> Option<(u64, u64)> {
+        let mut lacked = self.runs().flat_map(|(first, last)| feed.lacks(first, last));
+        lacked.find(|(_, upto)| known < *upto)
     }
 
     /// The last entry of the run from which `from` is given.

@@ -37,7 +37,8 @@ impl<S: Copy + Ord> Exchange<S> {
         }
         let mut turns = Vec::new();
         self.lacking.retain(|number, _| {
-            let feed = ledger.feed(*number);
+            // Of HQ's exchanges, one for each store, another may have forgotten it.
+            let Some(feed) = ledger.get(*number) else { return false };
             let theirs = self.sides.values().filter_map(|side| side.theirs.get(number));
             let lacks = theirs.filter_map(|theirs| theirs.brings_to(feed));
             let Some(is_long) = lacks.map(|(from, upto)| upto - from >= LONG).max() else {

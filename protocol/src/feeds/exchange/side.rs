@@ -101,9 +101,8 @@ impl Side {
         self.sent.insert(feed, seq);
     }
 
-    /// Nothing is known of what it has.
+    /// Only what it says itself is known of what it has.
     pub(super) fn forget(&mut self) {
-        self.theirs.clear();
         self.sent.clear();
         self.in_flight.clear();
         self.in_flight_bytes = 0;

@@ -43,9 +43,9 @@ impl HqFeeds {
         outputs: &mut Vec<Output>,
     ) {
         let number = self.ledger.number(&ack.feed);
-        let known = number.and_then(|number| self.ledger.feed(number).acked).map(|it| it.order());
-        if ack.generation >= self.generation && known < Some(ack.order()) {
-            let known = known.map_or(0, |(_, _, reach)| reach);
+        let known = number.and_then(|number| self.ledger.feed(number).acked);
+        if ack.generation >= self.generation && known.map(|it| it.order()) < Some(ack.order()) {
+            let known = known.map_or(0, |known| known.reach());
             self.proved(wall, storage, (ack.generation, ack.reach(), known), outputs);
         }
     }

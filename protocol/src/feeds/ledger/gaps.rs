@@ -66,13 +66,12 @@ impl Feed {
         self.gaps.iter().copied().find(|gap| gap.has(seq))
     }
 
-    /// The first range that is not here, of what somebody has from `first` (0 where that is not known) to
-    /// `last`.
-    pub(crate) fn lacks(&self, first: u64, last: u64) -> Option<(u64, u64)> {
-        let known = self.gaps.iter().filter(|_| first > 0);
-        let mut within = known.map(|gap| (gap.from.max(first), gap.upto.min(last)));
-        let gap = within.find(|(from, upto)| from <= upto);
-        gap.or_else(|| (self.last < last).then_some((self.last + 1, last)))
+    /// The ranges that are not here, of what somebody has from `first` (0 where that is not known) to `last`.
+    pub(crate) fn lacks(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
+        let known = self.gaps.iter().filter(move |_| first > 0);
+        let within = known.map(move |gap| (gap.from.max(first), gap.upto.min(last)));
+        let gaps = within.filter(|(from, upto)| from <= upto);
+        gaps.chain((self.last < last).then_some((self.last + 1, last)))
     }
 
     /// How far a run goes that begins with `from`.

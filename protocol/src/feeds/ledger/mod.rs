@@ -289,7 +289,8 @@ impl Ledger {
         }
         // Who has the end of a feed alone could not give it to anybody without that word.
         let begin = feed.last_begin();
-        let (begins_late, proves) = (begin > 1, |reach: u64| reach + 1 >= begin);
+        let begins_late = begin > 1 && self.keeps != Keeps::All;
+        let proves = |reach: u64| reach + 1 >= begin;
         if begins_late && proves(ack.reach()) {
             storage.delete(PROOFS, &number.key());
         } else if begins_late
@@ -373,11 +374,12 @@ impl Feed {
 
 impl Acked {
     /// As [`Ack::order`].
-    pub(crate) fn order(&self) -> (u64, u64, u64) {
-        (self.generation, self.seq, self.reach())
+    pub(crate) fn order(&self) -> (u64, u64, u64, u64) {
+        let from = self.behind.map_or(0, |(from, _)| from);
+        (self.generation, self.seq, self.reach(), u64::MAX - from)
     }
 
-    fn reach(&self) -> u64 {
+    pub(crate) fn reach(&self) -> u64 {
         self.behind.map_or(self.seq, |(_, upto)| upto)
     }
 }

@@ -70,7 +70,7 @@ impl Ledger {
             .acked
             .filter(|acked| from > 1 && word(acked))
             .and_then(|_| row(storage, ACKS, &number.key()));
-        if given.base.is_none() && from > 1 && is_begin {
+        if given.base.is_none() && from > 1 && is_begin && self.keeps != Keeps::All {
             given.base = row(storage, PROOFS, &number.key());
         }
         given

@@ -213,7 +213,8 @@ impl Ledger {
         }
         let (empty, holds) = (feed.last < feed.first, base.generation == self.generation);
         // What is here of HQ's gap is not dropped for what is behind it.
-        let spares = |run: Run| empty || feed.last <= base.seq || run.from <= feed.first;
+        let in_gap = |run: Run| feed.runs().any(|it| it.0 < run.from && base.seq < it.1);
+        let spares = |run: Run| empty || !in_gap(run);
         let at_hq = feed.last <= feed.acked_whole(self.generation);
         (next && (empty || holds))
             || (lost && (empty || at_hq))

@@ -151,11 +151,10 @@ impl Policy<Source> for Roles {
         }
         // What HQ has acknowledged need not be brought to it.
         let acked = theirs.acked.max(feed.acked_in(self.generation));
-        let unacked = match theirs.brings_to(feed) {
+        let at_hq = feed.acked_whole(self.generation);
+        let unacked = match theirs.brings_behind(feed, at_hq) {
             // Of a gap, what HQ lacks.
-            Some((from, upto)) if from <= feed.last && feed.acked_whole(self.generation) < upto => {
-                from.max(feed.acked_whole(self.generation) + 1)
-            }
+            Some((from, _)) if from <= feed.last => from.max(at_hq + 1),
             Some(_) | None => feed.last.max(acked) + 1,
         };
         let author_is_near = self.neighbours.contains(&feed.id.author.peer());

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use storemesh_protocol::feeds::{
     Author, CONTROL, EntryId, FeedId, STOCK,
     export::{self, Filter, Line},
-    hq::Cursor,
-    stock,
+    hq::{self, Cursor},
+    stock, terminal,
 };
 
 use super::{stock::Reckoning, terminal::Mind, tills::ITEMS};
@@ -49,7 +49,7 @@ impl World {
 
     /// Programs at HQ read each entry once, and in its feed's order.
     fn export_disagreement(&self) -> Option<String> {
-        let (books, trust) = (self.hq.feeds.shelf.batch(), self.hq.signs().1);
+        let (books, trust) = (self.hq.feeds.shelf.batch(hq::TABLES), self.hq.signs().1);
         let mut last = BTreeMap::new();
         let mut told = BTreeSet::new();
         let (mut since, mut more) = (Cursor::BEGINNING, true);
@@ -113,7 +113,7 @@ impl World {
 
     fn stock_disagreement(&self, store: usize, terminals: &[usize]) -> Option<String> {
         let name = &self.stores[store].name;
-        let hq = self.hq.feeds.shelf.batch();
+        let hq = self.hq.feeds.shelf.batch(hq::TABLES);
         let reckoning = Reckoning::of(&self.hq.feeds.shelf, name);
         for item in ITEMS {
             let quantity = |on_hand: Option<stock::OnHand>| on_hand.map(|is| is.quantity);
@@ -124,7 +124,7 @@ impl World {
                 return Some(format!("{name} has {reckoned:?} of {item}, and HQ says {at_hq:?}"));
             }
             for t in terminals {
-                let here = self.hosts[*t].feeds.shelf.batch();
+                let here = self.hosts[*t].feeds.shelf.batch(terminal::TABLES);
                 let here = quantity(stock::on_hand(&here, name, item));
                 if here != at_hq {
                     let label = &self.hosts[*t].label;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(test)]
+use storemesh_protocol::feeds::hq;
 use storemesh_protocol::feeds::{EntryId, terminal::AckLevel};
 
 use super::shelf::{Shelf, UNSYNCED_MAX};
@@ -132,7 +134,7 @@ impl World {
     /// HQ says that it serves a backup.
     #[cfg(test)]
     pub(in crate::world) fn hq_is_behind(&self) -> bool {
-        storemesh_protocol::feeds::hq::behind_since(&self.hq.feeds.shelf.batch()).is_some()
+        hq::behind_since(&self.hq.feeds.shelf.batch(hq::TABLES)).is_some()
     }
 
     fn put_back(&mut self, t: usize, left: Shelf) {
@@ -192,7 +194,7 @@ impl World {
     /// Entries that HQ says are missing there.
     #[cfg(test)]
     pub(in crate::world) fn missing_at_hq(&self) -> u64 {
-        let (books, trust) = (self.hq.feeds.shelf.batch(), self.hq.signs().1);
+        let (books, trust) = (self.hq.feeds.shelf.batch(hq::TABLES), self.hq.signs().1);
         storemesh_protocol::feeds::held(&books, &trust, None).iter().map(|row| row.missing).sum()
     }
 

@@ -6,7 +6,7 @@ use storemesh_protocol::{
     Instant,
     feeds::{
         Control,
-        hq::{HqFeeds, Input, Output},
+        hq::{HqFeeds, Input, Output, TABLES},
     },
     hq::LinkId,
 };
@@ -45,7 +45,7 @@ struct Program {
 impl World {
     pub(in crate::world) fn start_hq_feeds(&mut self) {
         let now = self.agenda.now();
-        let mut batch = self.hq.feeds.shelf.batch();
+        let mut batch = self.hq.feeds.shelf.batch(TABLES);
         let (signer, trust) = self.hq.signs();
         let (feeds, outputs) = HqFeeds::load(signer, trust, &mut batch);
         let changes = batch.done().expect("the database reads");
@@ -113,7 +113,7 @@ impl World {
         let queued = program.inbox.len().min(BATCH_MAX);
         inputs.extend(program.inbox.drain(..queued));
         let said = self.brief_hq_feeds(&inputs);
-        let mut batch = self.hq.feeds.shelf.batch();
+        let mut batch = self.hq.feeds.shelf.batch(TABLES);
         let outputs = program.feeds.handle(local, wall(now), &mut batch, inputs);
         let changes = batch.done();
         let deadline = program.feeds.deadline();

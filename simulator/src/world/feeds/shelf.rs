@@ -123,8 +123,9 @@ impl Shelf {
         Found::read(self.rows.get(&(ENTRIES, key.clone()))?)
     }
 
-    pub(in crate::world) fn batch(&self) -> Batch<'_> {
-        Batch { shelf: self, changes: Changes::new(), failed: RefCell::new(None) }
+    /// A transaction on these tables; the real database has no others.
+    pub(in crate::world) fn batch(&self, tables: &'static [&'static str]) -> Batch<'_> {
+        Batch { shelf: self, tables, changes: Changes::new(), failed: RefCell::new(None) }
     }
 }
 
@@ -132,11 +133,16 @@ impl Shelf {
 #[derive(Debug)]
 pub(in crate::world) struct Batch<'a> {
     shelf: &'a Shelf,
+    tables: &'static [&'static str],
     changes: Changes,
     failed: RefCell<Option<BadRow>>,
 }
 
 impl Batch<'_> {
+    fn knows(&self, table: &str) {
+        assert!(self.tables.contains(&table), "the database has no table {table}");
+    }
+
     /// What is to be committed, or the row that did not read.
     pub(in crate::world) fn done(self) -> Result<Changes, BadRow> {
         match self.failed.into_inner() {
@@ -148,6 +154,7 @@ impl Batch<'_> {
 
 impl Read for Batch<'_> {
     fn get(&self, table: &'static str, key: &[u8]) -> Option<Vec<u8>> {
+        self.knows(table);
         let key = (table, key.to_vec());
         match self.changes.get(&key) {
             Some(changed) => changed.clone(),
@@ -156,6 +163,7 @@ impl Read for Batch<'_> {
     }
 
     fn scan(&self, table: &'static str, from: &[u8], to: &[u8], each: &mut Each<'_>) {
+        self.knows(table);
         let range = || (table, from.to_vec())..(table, to.to_vec());
         let mut old = self.shelf.rows.range(range()).peekable();
         let mut new = self.changes.range(range()).peekable();
@@ -198,10 +206,12 @@ impl Read for Batch<'_> {
 
 impl Storage for Batch<'_> {
     fn put(&mut self, table: &'static str, key: &[u8], value: &[u8]) {
+        self.knows(table);
         self.changes.insert((table, key.to_vec()), Some(value.to_vec()));
     }
 
     fn delete(&mut self, table: &'static str, key: &[u8]) {
+        self.knows(table);
         self.changes.insert((table, key.to_vec()), None);
     }
 }
@@ -213,7 +223,7 @@ mod tests {
     const TABLE: &str = "table.1";
 
     fn write(shelf: &mut Shelf, rows: &[(u8, Option<u8>)]) {
-        let mut batch = shelf.batch();
+        let mut batch = shelf.batch(&[TABLE]);
         for (key, value) in rows {
             match value {
                 Some(value) => batch.put(TABLE, &[*key], &[*value]),
@@ -237,14 +247,14 @@ mod tests {
     fn a_batch_reads_its_own_writes_among_those_before() {
         let mut shelf = Shelf::default();
         write(&mut shelf, &[(1, Some(1)), (3, Some(3)), (5, Some(5))]);
-        let mut batch = shelf.batch();
+        let mut batch = shelf.batch(&[TABLE]);
         batch.put(TABLE, &[2], &[2]);
         batch.put(TABLE, &[3], &[30]);
         batch.delete(TABLE, &[5]);
         batch.put(TABLE, &[6], &[6]);
         assert_eq!(rows(&batch), [(1, 1), (2, 2), (3, 30), (6, 6)]);
         assert_eq!(batch.get(TABLE, &[5]), None);
-        assert_eq!(rows(&shelf.batch()), [(1, 1), (3, 3), (5, 5)]);
+        assert_eq!(rows(&shelf.batch(&[TABLE])), [(1, 1), (3, 3), (5, 5)]);
     }
 
     #[test]
@@ -254,6 +264,6 @@ mod tests {
         write(&mut shelf, &[(1, Some(10)), (2, None)]);
         write(&mut shelf, &[(3, Some(3))]);
         shelf.lose(2);
-        assert_eq!(rows(&shelf.batch()), [(1, 1), (2, 2)]);
+        assert_eq!(rows(&shelf.batch(&[TABLE])), [(1, 1), (2, 2)]);
     }
 }

@@ -9,7 +9,7 @@ use storemesh_protocol::{
     Instant,
     feeds::{
         Boot, CertificateHash,
-        terminal::{Input, Output, RoomFor, Setup, TerminalFeeds},
+        terminal::{Input, Output, RoomFor, Setup, TABLES, TerminalFeeds},
     },
     terminal::{self, Membership, Source},
 };
@@ -75,7 +75,7 @@ impl World {
         let trust = membership.trust();
         let certificate = membership.certificate.signed().clone();
         let setup = Setup { key: host.key.clone(), boot, certificate, trust };
-        let mut batch = host.feeds.shelf.batch();
+        let mut batch = host.feeds.shelf.batch(TABLES);
         let (mind, outputs) = if host.feeds.hostile {
             let store = self.stores[host.store].name.clone();
             let hash = CertificateHash::of(membership.certificate.payload());
@@ -150,7 +150,7 @@ impl World {
             self.before_feeds_input(t, input);
         }
         let said = self.brief_feeds(t, &inputs);
-        let mut batch = self.hosts[t].feeds.shelf.batch();
+        let mut batch = self.hosts[t].feeds.shelf.batch(TABLES);
         let outputs = match &mut program.mind {
             Mind::Honest(feeds) => feeds.handle(local, &mut batch, inputs),
             Mind::Hostile(hostile) => hostile.handle(local, inputs, &mut self.tills),

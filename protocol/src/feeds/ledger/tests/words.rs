@@ -80,6 +80,29 @@ fn an_acknowledgement_counts_when_it_is_newer_and_of_what_is_here() {
 }
 
 #[test]
+fn a_gap_that_grew_smaller_from_above_is_news() {
+    let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "sales"));
+    let all: Vec<_> = (0..4).map(|_| pen.write(b"1")).collect();
+    let mut number = None;
+    for entry in &all {
+        number = Some(desk.take(&wire::encode(&entry.to_entry())).unwrap().feed);
+    }
+    let number = number.unwrap();
+    for (from, acked) in [(4, 1), (3, 1), (2, 4)] {
+        let (chain, feed) = (signer().described().chain, pen.feed());
+        let run = crate::feeds::Run { from, upto: 4, hash: all[3].hash() };
+        // HQ signs for all of it when nothing is missing.
+        let (behind, upto) = if from == 2 { (None, 4) } else { (Some(run), 1) };
+        let (hash, at) = (all[upto - 1].hash(), Timestamp(1));
+        let seq = upto as u64;
+        let word = signer().sign(&Ack { chain, generation: 1, feed, seq, hash, at, behind });
+        assert_eq!(desk.ledger.acked(&mut desk.storage, &word), Some(number), "from {from}");
+        assert_eq!(desk.ledger.feed(number).acked_in(1), acked);
+        assert_eq!(desk.ledger.acked(&mut desk.storage, &word), None, "again");
+    }
+}
+
+#[test]
 fn how_old_an_entry_was_in_a_lost_generation_says_nothing() {
     let (mut desk, mut pen) = (Desk::new(), Pen::of(0, "sales"));
     let entry = pen.write(b"1");

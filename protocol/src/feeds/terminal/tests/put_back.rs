@@ -18,6 +18,11 @@ fn ack(
     signer.sign(&Ack { chain, generation, feed, seq, hash, at, behind }).into_signed()
 }
 
+fn have(feed: &FeedId, first: u64, last: u64, acked: u64) -> FeedFrame {
+    let have = Have { feed: feed.clone(), first, last, keep: false, acked };
+    FeedFrame { have: Some(vec![have]), ..FeedFrame::default() }
+}
+
 fn acks(ack: HqSigned<Ack>) -> FeedFrame {
     FeedFrame { acks: Some(vec![ack]), ..FeedFrame::default() }
 }
@@ -48,8 +53,7 @@ fn it_keeps_what_it_has_and_brings_hq_the_end_that_a_neighbour_had() {
     hear(now, till, neighbour, entries(&bytes[..2], Vec::new()));
 
     // HQ has acknowledged the third, which nobody near has.
-    let have = Have { feed: feed.clone(), first: 4, last: 4, keep: false, acked: 3 };
-    let told = FeedFrame { have: Some(vec![have]), ..FeedFrame::default() };
+    let told = have(&feed, 4, 4, 3);
     assert_eq!(asks(&hear(now, till, neighbour, told)), [(neighbour, 4, 4)]);
     let word = ack(1, &feed, (3, hash(3)), None);
     hear(now, till, neighbour, entries(&bytes[3..], vec![word.clone()]));
@@ -82,8 +86,7 @@ fn it_takes_the_beginning_again_when_hq_lacks_that() {
     let (now, till) = (table.now, &mut table.tills[0]);
     let word = ack(1, &feed, (2, all[1].hash()), None);
     hear(now, till, neighbour, entries(&bytes[2..], vec![word]));
-    let have = Have { feed: feed.clone(), first: 1, last: 3, keep: false, acked: 2 };
-    let told = FeedFrame { have: Some(vec![have]), ..FeedFrame::default() };
+    let told = have(&feed, 1, 3, 2);
     assert_eq!(asks(&hear(now, till, neighbour, told)), [], "HQ has it");
 
     // HQ was restored, and has the first one only.
@@ -111,8 +114,7 @@ fn a_gateway_that_has_the_end_of_a_journal_takes_what_is_before_it_when_hq_lacks
     let (now, till) = (table.now, &mut table.tills[0]);
     let word = ack(1, &feed, (3, hash(3)), None);
     hear(now, till, author, entries(&bytes[3..], vec![word.clone()]));
-    let have = Have { feed: feed.clone(), first: 1, last: 3, keep: false, acked: 1 };
-    let told = FeedFrame { have: Some(vec![have]), ..FeedFrame::default() };
+    let told = have(&feed, 1, 3, 1);
     assert_eq!(asks(&hear(now, till, author, told)), [], "HQ has it, as far as is known here");
 
     // HQ was restored, and has lost the second and the third.
@@ -130,4 +132,28 @@ fn a_gateway_that_has_the_end_of_a_journal_takes_what_is_before_it_when_hq_lacks
         given.iter().map(|(entry, _)| entry).collect::<Vec<_>>(),
         [&bytes[1], &bytes[2], &bytes[3]]
     );
+}
+
+#[test]
+fn a_gap_that_hq_has_does_not_hide_a_later_one_that_it_lacks() {
+    let mut table = Table::open(3);
+    let mut pen = Pen::of(1, "sales");
+    pen.next.boot = Boot(9);
+    let all: Vec<_> = (0..6).map(|_| pen.write(b"{}")).collect();
+    let bytes: Vec<_> = all.iter().map(|it| wire::encode(&it.to_entry())).collect();
+    let hash = |seq: usize| all[seq - 1].hash();
+    let (feed, one, other) = (pen.feed(), Source::Neighbour(peer(1)), Source::Neighbour(peer(2)));
+    let (now, till) = (table.now, &mut table.tills[0]);
+    hear(now, till, one, entries(&bytes[5..], vec![ack(1, &feed, (5, hash(5)), None)]));
+    hear(now, till, Source::Hq, acks(ack(2, &feed, (2, hash(2)), None)));
+    hear(now, till, one, have(&feed, 3, 4, 2));
+    let outputs = till.feeds.handle(now + PUSH_WAIT, &mut till.storage, vec![Input::Tick]);
+    assert_eq!(asks(&outputs), [(one, 3, 4)]);
+    hear(now, till, one, entries(&bytes[2..4], Vec::new()));
+
+    // The other has what is missing in the middle, and what HQ has.
+    hear(now + PUSH_WAIT, till, other, have(&feed, 1, 5, 2));
+    let later = now + PUSH_WAIT + PUSH_WAIT;
+    let outputs = till.feeds.handle(later, &mut till.storage, vec![Input::Tick]);
+    assert_eq!(asks(&outputs), [(other, 5, 5)]);
 }
