@@ -56,7 +56,7 @@ pub enum CursorError {
     #[error("`{0}` is no cursor: take one that HQ gave, or leave it out to begin with the first")]
     Malformed(String),
     #[error(
-        "this HQ did not give cursor {0}: it is another HQ's, or this one was restored from a backup since, and what it has lost comes again; go on from {1}, and leave out by their ids what you have"
+        "this HQ did not give cursor {0}: where another HQ did, begin with the first, 0-0; where this one was restored from a backup since, go on from {1}: what it has lost comes again, leave out by their ids what you have"
     )]
     NotOurs(Cursor, Cursor),
 }
