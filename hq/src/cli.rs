@@ -170,6 +170,7 @@ enum SettingsCommand {
     Show,
     /// Change them: journal.copies=2 journal.retention=14d
     Set {
+        /// What changes; `settings show` names all
         #[arg(required = true, value_name = "NAME=VALUE")]
         changes: Vec<chain::Change>,
     },
@@ -222,11 +223,15 @@ pub(crate) struct ServeFlags {
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Add a store
-    Add { store: Name },
+    Add {
+        /// Its name: letters, digits, `.`, `_` and `-`
+        store: Name,
+    },
     /// All stores
     List,
     /// Print a code that lets one terminal into a store
     Invite {
+        /// The store's name
         store: Name,
         /// How long the code can be used: 90m, 12h or 7d [default: 7d]
         #[arg(long, value_name = "TIME", value_parser = span)]
@@ -239,7 +244,12 @@ enum ReleaseCommand {
     /// Upload a folder as a release, and make it the wanted one
     Publish(PublishFlags),
     /// Make a release that was uploaded the wanted one
-    Start { product: Name, version: Name },
+    Start {
+        /// As it was published
+        product: Name,
+        /// As it was published
+        version: Name,
+    },
     /// All releases
     List,
 }
@@ -249,8 +259,10 @@ pub(crate) struct PublishFlags {
     /// The folder
     #[arg(value_name = "DIR")]
     pub(crate) dir: PathBuf,
+    /// Of which product it is a version; terminals link it as `releases/PRODUCT/current`
     #[arg(long)]
     pub(crate) product: Name,
+    /// Its version
     // By hand: clap's own `--version` stands on the program alone.
     #[arg(long)]
     pub(crate) version: Name,

@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// Writes the lines as they come: any number in little memory.
 pub(crate) fn export(common: &Common, flags: &ExportFlags) -> anyhow::Result<()> {
     let client = client(&common.data)?.within(PATIENCE);
+    warn(&client)?;
     let ExportFlags { since, store, topic, limit, follow } = flags;
     let mut path = format!("/v1/journal/tail?follow={follow}");
     let limit = limit.map(|limit| limit.to_string());

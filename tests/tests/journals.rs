@@ -200,7 +200,10 @@ fn an_hq_that_serves_a_backup_without_a_word_says_what_to_do_until_it_is_done() 
         Ok((said.len() == 1 && said != silent).then_some(said))
     })?;
     let warning = said.first().context("one")?;
-    let (lines, does) = (warning.lines().count(), "run `storemesh-hq restored` before it serves");
+    let (lines, does) = (
+        warning.lines().count(),
+        "run `storemesh-hq --data FOLDER restored --root-key FILE` before it serves",
+    );
     assert!(lines == 1 && warning.starts_with("warning: ") && warning.contains(does), "{said:?}");
     let alarms = alarms::of_chain(&shop.chain)?;
     let [alarm] = &alarms[..] else { panic!("one error in the logs: {alarms:?}") };

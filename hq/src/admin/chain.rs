@@ -105,7 +105,8 @@ pub(super) async fn alarms(State(admin): State<Admin>) -> Result<Json<Vec<String
         let at = utc::text(at);
         format!(
             "this HQ's data was put back from a backup, as terminals have shown since {at}: stop it, and run \
-             `storemesh-hq restored` before it serves again, or what it has lost does not come back"
+             `storemesh-hq --data FOLDER restored --root-key FILE` before it serves again, or what it has lost \
+             does not come back"
         )
     };
     Ok(Json(behind.map(said).into_iter().collect()))

@@ -261,5 +261,5 @@ async fn an_hq_whose_folder_was_put_back_says_what_to_do_before_it_serves_on() {
         }
     };
     let alarm = timeout(SOON, raised).await.unwrap();
-    assert!(alarm.contains("run `storemesh-hq restored`"), "{alarm}");
+    assert!(alarm.contains("run `storemesh-hq --data FOLDER restored --root-key FILE`"), "{alarm}");
 }
