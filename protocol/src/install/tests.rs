@@ -46,6 +46,15 @@ fn to_fetching(installer: &mut Installer, wanted: &Wanted, manifest: &Arc<Manife
     assert!(matches!(sought[..], [Output::Seek { .. }]), "{sought:?}");
 }
 
+/// Version 1 runs, and the content of version 2 is on its way.
+fn fetching() -> (Installer, Wanted, Arc<Manifest>) {
+    let mut installer = running("1");
+    let (wanted, manifest) = release("2");
+    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
+    to_fetching(&mut installer, &wanted, &manifest);
+    (installer, wanted, manifest)
+}
+
 #[test]
 fn a_wanted_release_goes_its_way_and_runs() {
     let mut installer = running("1");
@@ -71,10 +80,7 @@ fn a_wanted_release_goes_its_way_and_runs() {
 
 #[test]
 fn a_newer_wish_in_the_middle_drops_the_older_download() {
-    let mut installer = running("1");
-    let (wanted, manifest) = release("2");
-    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
-    to_fetching(&mut installer, &wanted, &manifest);
+    let (mut installer, _, manifest) = fetching();
     let (newer, _) = release("3");
     let outputs = installer.handle(NOW, Input::Wanted(newer));
     assert!(
@@ -96,10 +102,7 @@ fn a_newer_wish_in_the_middle_drops_the_older_download() {
 
 #[test]
 fn a_newer_wish_while_switching_waits_for_the_switch() {
-    let mut installer = running("1");
-    let (wanted, manifest) = release("2");
-    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
-    to_fetching(&mut installer, &wanted, &manifest);
+    let (mut installer, wanted, manifest) = fetching();
     _ = installer.handle(NOW, Input::Complete(list_id(manifest.chunks())));
     let outputs = installer.handle(NOW, Input::Wanted(release("3").0));
     assert!(matches!(outputs[..], [Output::Event(_)]), "{outputs:?}");
@@ -121,10 +124,7 @@ fn an_older_wish_and_the_same_one_again_change_nothing() {
 
 #[test]
 fn a_disk_that_takes_nothing_stops_the_download_and_it_is_tried_again_later() {
-    let mut installer = running("1");
-    let (wanted, manifest) = release("2");
-    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
-    to_fetching(&mut installer, &wanted, &manifest);
+    let (mut installer, _, _) = fetching();
     let why = DiskError::Failed("it is worn out".to_owned());
     let outputs = installer.handle(NOW, Input::DiskRefuses(why));
     assert!(

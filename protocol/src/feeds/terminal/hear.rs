@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use storemesh_keys::{HqSigned, Timestamp, Verified};
+use storemesh_keys::{Timestamp, Verified};
 
 use super::{Event, FromFeeds, Output, RoomFor, TerminalFeeds};
 use crate::{
@@ -53,8 +53,9 @@ impl TerminalFeeds {
             self.batch(now, storage, from, batch, outputs);
         }
         for ack in frame.acks.into_iter().flatten() {
-            if let Err(why) = self.hear_ack(storage, from, &ack, outputs) {
-                outputs.push(Output::Reject { from, why });
+            match self.ledger.verify_ack(&ack) {
+                Ok(ack) => self.acked(storage, from, &ack, outputs),
+                Err(why) => outputs.push(Output::Reject { from, why }),
             }
         }
         let told = frame.have.unwrap_or_default();
@@ -179,18 +180,6 @@ impl TerminalFeeds {
     }
 
     /// HQ's word is passed on to those whom it concerns.
-    fn hear_ack(
-        &mut self,
-        storage: &mut dyn Storage,
-        from: Source,
-        ack: &HqSigned<Ack>,
-        outputs: &mut Vec<Output>,
-    ) -> Result<(), String> {
-        let ack = self.ledger.verify_ack(ack)?;
-        self.acked(storage, from, &ack, outputs);
-        Ok(())
-    }
-
     fn acked(
         &mut self,
         storage: &mut dyn Storage,

@@ -4,10 +4,7 @@ use super::*;
 
 /// Version 2 on its way, as far as its content, which the disk then does not take.
 fn refused(why: DiskError) -> (Installer, Wanted, Arc<Manifest>) {
-    let mut installer = running("1");
-    let (wanted, manifest) = release("2");
-    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
-    to_fetching(&mut installer, &wanted, &manifest);
+    let (mut installer, wanted, manifest) = fetching();
     let outputs = installer.handle(NOW, Input::DiskRefuses(why));
     let content = list_id(manifest.chunks());
     assert!(matches!(outputs[..], [_, Output::Hold(list)] if list == content), "{outputs:?}");
@@ -41,10 +38,7 @@ fn what_a_disk_took_before_it_was_full_is_served_until_the_release_is_not_wanted
 
 #[test]
 fn a_switch_that_fails_leaves_nothing_behind_of_what_is_not_wanted_any_more() {
-    let mut installer = running("1");
-    let (wanted, manifest) = release("2");
-    _ = installer.handle(NOW, Input::Wanted(wanted.clone()));
-    to_fetching(&mut installer, &wanted, &manifest);
+    let (mut installer, wanted, manifest) = fetching();
     _ = installer.handle(NOW, Input::Complete(list_id(manifest.chunks())));
     let outputs = installer.handle(NOW, Input::Wanted(release("3").0));
     assert_eq!(dropped(&outputs), [], "what is being switched to goes through first");

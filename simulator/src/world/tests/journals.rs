@@ -111,45 +111,47 @@ fn is_well_once_somebody_has_said_so(store: &mut World) {
     assert_eq!((store.hq_is_behind(), store.excused()), (false, 0));
 }
 
+/// HQ is put aside in the middle of that, and put back after it.
+#[track_caller]
+fn is_noticed(tills: usize, meanwhile: impl Fn(&mut World)) {
+    for seed in 0..10 {
+        let mut store = open(tills, seed);
+        meanwhile(&mut store);
+        is_behind_with_the_first_call(&mut store);
+        store.run(10 * SECOND);
+        is_well_once_somebody_has_said_so(&mut store);
+    }
+}
+
 #[test]
 fn an_hq_that_was_put_back_without_a_word_knows_it_with_the_first_terminal_that_calls() {
-    for seed in 0..10 {
-        let mut store = open(4, seed);
+    is_noticed(4, |store| {
         store.open_tills(Duration::from_mins(2), 40);
         store.run(10 * SECOND);
         store.harm(Harm::BackupHq);
         store.run(15 * SECOND);
-        is_behind_with_the_first_call(&mut store);
-        store.run(10 * SECOND);
-        is_well_once_somebody_has_said_so(&mut store);
-    }
+    });
 }
 
 #[test]
 fn it_knows_it_too_when_every_till_was_switched_off_since_and_nobody_sells() {
-    for seed in 0..10 {
-        let mut store = open(3, seed);
-        sell(&mut store, 1, 1);
+    is_noticed(3, |store| {
+        sell(store, 1, 1);
         store.harm(Harm::BackupHq);
-        sell(&mut store, 1, 20);
+        sell(store, 1, 20);
         (0..3).for_each(|t| store.stop_terminal(t));
         store.run(SECOND);
         (0..3).for_each(|t| store.start_terminal(t));
-        is_behind_with_the_first_call(&mut store);
-        is_well_once_somebody_has_said_so(&mut store);
-    }
+    });
 }
 
 #[test]
 fn it_knows_it_too_when_nothing_but_an_order_is_lost() {
-    for seed in 0..10 {
-        let mut store = open(3, seed);
+    is_noticed(3, |store| {
         store.harm(Harm::BackupHq);
         store.publish(CHUNKS, 0);
         store.run(2 * DOWNLOAD);
-        is_behind_with_the_first_call(&mut store);
-        is_well_once_somebody_has_said_so(&mut store);
-    }
+    });
 }
 
 #[test]

@@ -7,6 +7,21 @@ use crate::{
     wire::feeds::{Ask, Have},
 };
 
+/// What a terminal wrote in a boot that is over.
+struct Written {
+    feed: FeedId,
+    bytes: Vec<Vec<u8>>,
+    hashes: Vec<HeaderHash>,
+}
+
+fn written(author: usize, entries: usize) -> Written {
+    let mut pen = Pen::of(author, "sales");
+    pen.next.boot = Boot(9);
+    let all: Vec<_> = (0..entries).map(|_| pen.write(b"{}")).collect();
+    let bytes = all.iter().map(|it| wire::encode(&it.to_entry())).collect();
+    Written { feed: pen.feed(), bytes, hashes: all.iter().map(Proven::hash).collect() }
+}
+
 fn ack(
     generation: u64,
     feed: &FeedId,
@@ -43,12 +58,9 @@ fn given(outputs: &[Output]) -> Vec<(Vec<u8>, Option<HqSigned<Ack>>)> {
 #[test]
 fn it_keeps_what_it_has_and_brings_hq_the_end_that_a_neighbour_had() {
     let mut table = Table::open(2);
-    let mut pen = Pen::of(0, "sales");
-    pen.next.boot = Boot(9);
-    let all: Vec<_> = (0..4).map(|_| pen.write(b"{}")).collect();
-    let bytes: Vec<_> = all.iter().map(|it| wire::encode(&it.to_entry())).collect();
-    let hash = |seq: usize| all[seq - 1].hash();
-    let (feed, neighbour) = (pen.feed(), Source::Neighbour(peer(1)));
+    let Written { feed, bytes, hashes } = written(0, 4);
+    let hash = |seq: usize| hashes[seq - 1];
+    let neighbour = Source::Neighbour(peer(1));
     let (now, till) = (table.now, &mut table.tills[0]);
     hear(now, till, neighbour, entries(&bytes[..2], Vec::new()));
 
@@ -78,19 +90,16 @@ fn it_keeps_what_it_has_and_brings_hq_the_end_that_a_neighbour_had() {
 #[test]
 fn it_takes_the_beginning_again_when_hq_lacks_that() {
     let mut table = Table::open(2);
-    let mut pen = Pen::of(0, "sales");
-    pen.next.boot = Boot(9);
-    let all: Vec<_> = (0..3).map(|_| pen.write(b"{}")).collect();
-    let bytes: Vec<_> = all.iter().map(|it| wire::encode(&it.to_entry())).collect();
-    let (feed, neighbour) = (pen.feed(), Source::Neighbour(peer(1)));
+    let Written { feed, bytes, hashes } = written(0, 3);
+    let neighbour = Source::Neighbour(peer(1));
     let (now, till) = (table.now, &mut table.tills[0]);
-    let word = ack(1, &feed, (2, all[1].hash()), None);
+    let word = ack(1, &feed, (2, hashes[1]), None);
     hear(now, till, neighbour, entries(&bytes[2..], vec![word]));
     let told = have(&feed, 1, 3, 2);
     assert_eq!(asks(&hear(now, till, neighbour, told)), [], "HQ has it");
 
     // HQ was restored, and has the first one only.
-    let first = acks(ack(2, &feed, (1, all[0].hash()), None));
+    let first = acks(ack(2, &feed, (1, hashes[0]), None));
     assert_eq!(asks(&hear(now, till, Source::Hq, first)), [(neighbour, 2, 2)]);
     hear(now, till, neighbour, entries(&bytes[1..2], Vec::new()));
     let outputs = till.feeds.handle(now, &mut till.storage, vec![Input::Up(Source::Hq)]);
@@ -105,12 +114,9 @@ fn it_takes_the_beginning_again_when_hq_lacks_that() {
 #[test]
 fn a_gateway_that_has_the_end_of_a_journal_takes_what_is_before_it_when_hq_lacks_that() {
     let mut table = Table::open(2);
-    let mut pen = Pen::of(1, "sales");
-    pen.next.boot = Boot(9);
-    let all: Vec<_> = (0..4).map(|_| pen.write(b"{}")).collect();
-    let bytes: Vec<_> = all.iter().map(|it| wire::encode(&it.to_entry())).collect();
-    let hash = |seq: usize| all[seq - 1].hash();
-    let (feed, author) = (pen.feed(), Source::Neighbour(peer(1)));
+    let Written { feed, bytes, hashes } = written(1, 4);
+    let hash = |seq: usize| hashes[seq - 1];
+    let author = Source::Neighbour(peer(1));
     let (now, till) = (table.now, &mut table.tills[0]);
     let word = ack(1, &feed, (3, hash(3)), None);
     hear(now, till, author, entries(&bytes[3..], vec![word.clone()]));
@@ -137,12 +143,9 @@ fn a_gateway_that_has_the_end_of_a_journal_takes_what_is_before_it_when_hq_lacks
 #[test]
 fn a_gap_that_hq_has_does_not_hide_a_later_one_that_it_lacks() {
     let mut table = Table::open(3);
-    let mut pen = Pen::of(1, "sales");
-    pen.next.boot = Boot(9);
-    let all: Vec<_> = (0..6).map(|_| pen.write(b"{}")).collect();
-    let bytes: Vec<_> = all.iter().map(|it| wire::encode(&it.to_entry())).collect();
-    let hash = |seq: usize| all[seq - 1].hash();
-    let (feed, one, other) = (pen.feed(), Source::Neighbour(peer(1)), Source::Neighbour(peer(2)));
+    let Written { feed, bytes, hashes } = written(1, 6);
+    let hash = |seq: usize| hashes[seq - 1];
+    let [one, other] = [1, 2].map(|n| Source::Neighbour(peer(n)));
     let (now, till) = (table.now, &mut table.tills[0]);
     hear(now, till, one, entries(&bytes[5..], vec![ack(1, &feed, (5, hash(5)), None)]));
     hear(now, till, Source::Hq, acks(ack(2, &feed, (2, hash(2)), None)));
